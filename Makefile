@@ -1,0 +1,91 @@
+# Everything that is done with this repository, by name. `make` alone lists it.
+
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+export PATH := $(PATH):/usr/sbin:/sbin
+
+# How long and how many; `make fuzz SECONDS=600`.
+SECONDS ?= 60
+FUZZ_SECONDS ?= 10
+SEEDS ?= 10000
+
+# For one test or one peer: `make test-swift FILTER=Routing`, `make test-integration PYTEST='-k paho'`,
+# `make bench BENCH='--only p2p-qos0 --rounds 1'`.
+FILTER ?=
+PYTEST ?=
+BENCH ?=
+
+APUS := .build/release/apus
+PYTHON := .venv/bin/python
+SWIFT_PATHS := $(wildcard Package.swift Sources Tests Fuzz Examples)
+DOC_TARGETS := MQTTServer
+TEST_PACKAGES := git=git mosquitto mosquitto-clients nodejs node-mqtt iproute2
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: build run
+build: ## the release build of everything, tests included
+	@Scripts/install-packages git=git
+	swift build -c release --build-tests
+
+run: ## build and start the broker on port 1883 of loopback, its data in ./apus-data
+	@Scripts/install-packages git=git
+	swift build -c release --product apus
+	$(APUS) serve --data ./apus-data
+
+.PHONY: test test-packages test-swift test-conformance test-integration test-fuzz
+test: ## install what tests need, build, run every test, fuzz for FUZZ_SECONDS (10)
+	@MAKE="$(MAKE)" FUZZ_SECONDS="$(FUZZ_SECONDS)" Scripts/test
+
+test-packages: ## install the Debian packages and the Python environment that tests need
+	@Scripts/install-packages $(TEST_PACKAGES)
+	@Scripts/virtualenv
+
+test-swift: build ## the Swift tests; FILTER=… for some
+	swift test -c release --skip-build $(if $(FILTER),--filter '$(FILTER)')
+
+test-conformance: build test-packages ## the statements of MQTT 3.1.1 and 5.0 against a running broker; PYTEST=… for options
+	$(PYTHON) -m pytest -q Tests/Conformance $(PYTEST)
+
+test-integration: build test-packages ## other people's clients against a running broker; PYTEST=… for options
+	$(PYTHON) -m pytest -q Tests/Integration $(PYTEST)
+
+test-fuzz: ## what `make test` fuzzes: FUZZ_SECONDS (10)
+	@Scripts/fuzz $(FUZZ_SECONDS)
+
+.PHONY: conformance simulate fuzz bench
+conformance: test-packages ## print each normative statement and what proves it
+	@$(PYTHON) Scripts/conformance-table
+
+simulate: build ## the long simulation, SEEDS (10000)
+	APUS_SIMULATION_SEEDS=$(SEEDS) swift test -c release --skip-build --filter Simulation
+
+fuzz: ## fuzz the decoders for SECONDS (60); what fails is kept in .build-fuzz/crashes
+	@Scripts/fuzz $(SECONDS)
+
+bench: ## the same load for Apus and mosquitto, side by side; BENCH=… for options
+	@Scripts/install-packages git=git mosquitto cc=gcc libc6-dev python3=python3
+	swift build -c release --product apus
+	Benchmarks/peer/compare --ours '$(APUS) serve --port {port} --data {dir}' $(BENCH)
+
+.PHONY: lint format docs clean
+lint: ## check the format of all Swift files and the syntax of all scripts
+	swift format lint --strict --parallel --recursive $(SWIFT_PATHS)
+	@for script in Scripts/* .ci/run; do \
+	    case $$(head -n 1 $$script) in *bash) bash -n $$script ;; */sh) sh -n $$script ;; esac || exit 1; \
+	done
+
+format: ## format all Swift files in place
+	swift format --in-place --parallel --recursive $(SWIFT_PATHS)
+
+docs: ## the documentation of the libraries, into .build-docs/site
+	@mkdir -p .build-docs/site
+	@for target in $(DOC_TARGETS); do \
+	    APUS_DOCS=1 swift package --scratch-path .build-docs --allow-writing-to-directory .build-docs/site \
+	        generate-documentation --target $$target --output-path .build-docs/site/$$target --disable-indexing || exit 1; \
+	done
+
+clean: ## remove what was built and the Python environment; data stays
+	rm -rf .build .build-fuzz .build-docs .venv

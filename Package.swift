@@ -1,0 +1,58 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let strict: [SwiftSetting] = [
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+]
+
+let nio: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
+let posix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
+let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+
+let package = Package(
+    name: "apus",
+    platforms: [.macOS(.v15), .iOS(.v18)],
+    products: [
+        .executable(name: "apus", targets: ["apus"]),
+        .library(name: "MQTTServer", targets: ["MQTTServer"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.0"),
+        .package(url: "https://github.com/apple/swift-log.git", from: "1.16.0"),
+        .package(url: "https://github.com/apple/swift-collections.git", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.13.0"),
+    ],
+    targets: [
+        // Pure: no I/O, clock, lock, task.
+        .target(name: "MQTTPackets", dependencies: [nio], swiftSettings: strict),
+        .target(name: "MQTTSessions", dependencies: ["MQTTPackets", nio, deque], swiftSettings: strict),
+        .target(name: "MQTTRouting", dependencies: ["MQTTPackets", nio], swiftSettings: strict),
+        .target(name: "MQTTStore", dependencies: ["MQTTPackets", nio], swiftSettings: strict),
+        .target(
+            name: "MQTTCore",
+            dependencies: ["MQTTPackets", "MQTTSessions", "MQTTRouting", "MQTTStore", nio, deque],
+            swiftSettings: strict
+        ),
+        // Edges.
+        .target(name: "CApusPlatform"),
+        .target(name: "MQTTTransport", dependencies: [nio, posix], swiftSettings: strict),
+        .target(
+            name: "MQTTServer",
+            dependencies: ["MQTTCore", "MQTTStore", "MQTTTransport", "CApusPlatform", nio, posix, logging, lifecycle],
+            swiftSettings: strict
+        ),
+        .executableTarget(
+            name: "apus",
+            dependencies: [
+                "MQTTServer", "MQTTSessions", "MQTTTransport", lifecycle, logging, nio, posix,
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: strict
+        ),
+    ],
+    swiftLanguageModes: [.v6]
+)

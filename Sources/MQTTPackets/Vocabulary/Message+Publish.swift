@@ -1,0 +1,35 @@
+import NIOCore
+
+extension Message {
+    /// A message of this end, laid out for keeping.
+    package convenience init(_ publish: Publish, publisher: String? = nil, expiresAt: Int64 = .max, seed: UInt64 = 0) {
+        var bytes = ByteBuffer(string: publish.topic)
+        publish.properties.encode(into: &bytes)
+        bytes.writeImmutableBuffer(publish.payload)
+        let view = PublishView(
+            firstByte: 0x30 | publish.qos.rawValue << 1 | (publish.isRetained ? 1 : 0),
+            topicBytes: publish.topic.utf8.count,
+            propertyBytes: publish.properties.encodedBytes,
+            payloadBytes: publish.payload.readableBytes
+        )
+        let span = bytes.readableBytesUInt8Span
+        self.init(
+            copying: span, view, publisher: publisher, expiresAt: expiresAt,
+            topicHash: TopicHash.hash(span.extracting(view.topic), seed: seed)
+        )
+    }
+}
+
+extension Publish {
+    /// The message as a packet. The properties were checked when the message was made.
+    package init(_ message: Message) {
+        let bytes = message.bytes
+        self.init(
+            topic: message.topic,
+            payload: message.payload,
+            qos: message.qos,
+            isRetained: message.isRetained,
+            properties: (try? Properties(decoding: bytes.readableBytesUInt8Span, message.view.properties, in: .publish)) ?? Properties()
+        )
+    }
+}

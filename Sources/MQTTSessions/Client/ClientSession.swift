@@ -1,0 +1,222 @@
+import MQTTPackets
+import NIOCore
+
+/// The client's end of a session: handshakes of both directions, and what is sent again on a new connection.
+///
+/// Packets come in through `received(_:)`; bytes to send gather in `output`, whatever else happened in the returned
+/// value. Like the broker's end it knows no socket, clock or task.
+package struct ClientSession: Sendable {
+    /// What a packet meant for the application.
+    package enum Event: Sendable, Equatable {
+        case connected(Connack)
+        case message(Publish)
+        /// The publish with this number has reached the guarantee of its QoS, or was refused with an error.
+        case published(UInt64, ReasonCode)
+        case subscribed(Suback)
+        case unsubscribed(Unsuback)
+        case pong
+        case disconnected(Disconnect)
+        case authentication(Auth)
+    }
+
+    package let connect: Connect
+    /// Bytes to send, in order.
+    package var output = ByteBuffer()
+    package var outbound = OutboundQueue()
+    package private(set) var isConnected = false
+    package private(set) var clientID: String
+    private var inbound = ReceiveWindow()
+    private var aliases: [UInt16: String] = [:]
+    private var quota = 65_535
+    private var nextRequestID: UInt16 = 0
+    private let encoder: PacketEncoder
+
+    package init(connect: Connect) {
+        self.connect = connect
+        clientID = connect.clientID
+        encoder = PacketEncoder(version: connect.version)
+    }
+
+    package var version: ProtocolVersion { connect.version }
+
+    /// A transport is there: CONNECT is the first packet on it [MQTT-3.1.0-1].
+    package mutating func connectionBegan(cleanStart: Bool? = nil) {
+        output = ByteBuffer()
+        isConnected = false
+        aliases = [:]
+        inbound.connectionBegan()
+        outbound.connectionEnded()
+        var packet = connect
+        packet.cleanStart = cleanStart ?? connect.cleanStart
+        packet.clientID = clientID
+        send(.connect(packet))
+    }
+
+    /// Queues a message and sends it as soon as the broker's Receive Maximum lets it. At QoS 0 the number is nil.
+    package mutating func publish(_ publish: Publish) -> UInt64? {
+        guard publish.qos != .atMostOnce else {
+            send(.publish(publish))
+            return nil
+        }
+        let number = outbound.end
+        outbound.append(
+            OutboundEntry(message: Message(publish), qos: publish.qos, isRetained: publish.isRetained))
+        pump()
+        return number
+    }
+
+    package mutating func subscribe(_ filters: [Subscribe.Filter], properties: Properties = Properties()) -> UInt16 {
+        let id = requestID()
+        send(.subscribe(Subscribe(packetID: id, filters: filters, properties: properties)))
+        return id
+    }
+
+    package mutating func unsubscribe(_ filters: [String]) -> UInt16 {
+        let id = requestID()
+        send(.unsubscribe(Unsubscribe(packetID: id, filters: filters)))
+        return id
+    }
+
+    package mutating func ping() { send(.pingreq) }
+
+    package mutating func disconnect(_ reasonCode: ReasonCode = .success, properties: Properties = Properties()) {
+        send(.disconnect(Disconnect(reasonCode: reasonCode, properties: properties)))
+        isConnected = false
+    }
+
+    mutating func send(_ packet: Packet) { encoder.encode(packet, into: &output) }
+
+    /// Identifiers of requests stay clear of those in flight: they come from the other half of the numbers.
+    private mutating func requestID() -> UInt16 {
+        repeat {
+            nextRequestID = nextRequestID == .max ? 1 : nextRequestID + 1
+        } while outbound.number(of: nextRequestID) != nil
+        return nextRequestID
+    }
+}
+
+extension ClientSession {
+    /// Throws where the broker breaks the protocol; the connection is then to be closed with the reason.
+    package mutating func received(_ packet: Packet) throws(DecodingError) -> Event? {
+        switch packet {
+        case .connack(let connack): return try connackReceived(connack)
+        case .publish(let publish): return try publishReceived(publish)
+        case .puback(let answer):
+            guard let number = number(answer.packetID, in: .sent) else { return nil }
+            return finish(number, answer.reasonCode)
+        case .pubrec(let answer): return pubrecReceived(answer)
+        case .pubrel(let answer):
+            let isKnown = inbound.released(answer.packetID)
+            send(.pubcomp(Acknowledgement(
+                packetID: answer.packetID,
+                reasonCode: isKnown || version < .v5 ? .success : .packetIdentifierNotFound)))
+            return nil
+        case .pubcomp(let answer):
+            guard let number = number(answer.packetID, in: .released) else { return nil }
+            return finish(number, answer.reasonCode)
+        case .suback(let suback): return .subscribed(suback)
+        case .unsuback(let unsuback): return .unsubscribed(unsuback)
+        case .pingresp: return .pong
+        case .disconnect(let disconnect): return .disconnected(disconnect)
+        case .auth(let auth): return .authentication(auth)
+        case .connect, .subscribe, .unsubscribe, .pingreq:
+            throw .protocolError("\(packet.kind) from a server")
+        }
+    }
+
+    private mutating func connackReceived(_ connack: Connack) throws(DecodingError) -> Event {
+        guard !isConnected else { throw .protocolError("a second CONNACK") }
+        guard connack.reasonCode == .success else { return .connected(connack) }
+        isConnected = true
+        if !connack.sessionPresent {
+            // [MQTT-3.2.2-5]: the broker has no state, so neither have we; unsent messages are kept, as new ones.
+            inbound = ReceiveWindow()
+            startAgain()
+        }
+        quota = Int(connack.properties[integer: .receiveMaximum] ?? 65_535)
+        clientID = connack.properties[string: .assignedClientIdentifier] ?? clientID
+        pump()
+        return .connected(connack)
+    }
+
+    /// Releases go, since nobody knows of them any more; publishes are sent as if for the first time.
+    private mutating func startAgain() {
+        for number in outbound.first..<outbound.end where number < outbound.end && number >= outbound.first {
+            switch outbound[number].state {
+            case .released: outbound.finish(number)
+            case .sent, .queued:
+                outbound[number].state = .queued
+                outbound[number].isBegun = false
+            case .done: break
+            }
+        }
+    }
+
+    private mutating func publishReceived(_ received: Publish) throws(DecodingError) -> Event? {
+        var publish = received
+        if let alias = received.properties[integer: .topicAlias].map({ UInt16($0) }) {
+            if received.topic.isEmpty {
+                guard let topic = aliases[alias] else { throw .protocolError("unknown topic alias") }
+                publish.topic = topic
+            } else {
+                aliases[alias] = received.topic
+            }
+        }
+        switch publish.qos {
+        case .atMostOnce: return .message(publish)
+        case .atLeastOnce:
+            send(.puback(Acknowledgement(packetID: publish.packetID ?? 0)))
+            return .message(publish)
+        case .exactlyOnce:
+            let isNew = inbound.received(publish.packetID ?? 0)
+            send(.pubrec(Acknowledgement(packetID: publish.packetID ?? 0)))
+            return isNew ? .message(publish) : nil
+        }
+    }
+
+    private mutating func pubrecReceived(_ answer: Acknowledgement) -> Event? {
+        guard let number = outbound.number(of: answer.packetID), outbound[number].qos == .exactlyOnce else {
+            if version == .v5 && !answer.reasonCode.isError {
+                send(.pubrel(Acknowledgement(packetID: answer.packetID, reasonCode: .packetIdentifierNotFound)))
+            }
+            return nil
+        }
+        if answer.reasonCode.isError && outbound[number].state == .sent { return finish(number, answer.reasonCode) }
+        if outbound[number].state == .sent { outbound.received(number) }
+        send(.pubrel(Acknowledgement(packetID: answer.packetID)))
+        return nil
+    }
+
+    private func number(_ packetID: UInt16, in state: OutboundEntry.State) -> UInt64? {
+        guard let number = outbound.number(of: packetID), outbound[number].state == state else { return nil }
+        return number
+    }
+
+    private mutating func finish(_ number: UInt64, _ reasonCode: ReasonCode) -> Event {
+        outbound.finish(number)
+        pump()
+        return .published(number, reasonCode)
+    }
+
+    private mutating func pump() {
+        guard isConnected else { return }
+        while true {
+            switch outbound.nextStep(quota: quota, committed: .max) {
+            case .nothing: return
+            case .release(let number):
+                send(.pubrel(Acknowledgement(packetID: OutboundQueue.packetID(number))))
+                outbound.released()
+            case .publish(let number):
+                guard let message = outbound[number].message else { return outbound.finish(number) }
+                let entry = outbound[number]
+                var publish = Publish(message)
+                publish.qos = entry.qos
+                publish.isRetained = entry.isRetained
+                publish.isDuplicate = entry.isBegun
+                publish.packetID = OutboundQueue.packetID(number)
+                send(.publish(publish))
+                outbound.published()
+            }
+        }
+    }
+}
