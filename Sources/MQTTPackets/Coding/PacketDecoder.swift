@@ -76,6 +76,15 @@ package struct PacketDecoder: Sendable {
         return packet
     }
 
+    /// The protocol level of a CONNECT that does not decode, as far as it can be told.
+    package static func connectLevel(_ bytes: Span<UInt8>) -> UInt8? {
+        guard bytes.count > 0, bytes[0] >> 4 == PacketKind.connect.rawValue else { return nil }
+        guard let header = try? FixedHeader.read(bytes, at: 0, packetBytesMax: .max) else { return nil }
+        var cursor = PacketCursor(at: header.headerBytes, end: bytes.count)
+        guard let name = try? cursor.prefixed(bytes), name.count == 4 || name.count == 6 else { return nil }
+        return try? cursor.byte(bytes)
+    }
+
     private static func publish(
         _ bytes: Span<UInt8>,
         at start: Int,

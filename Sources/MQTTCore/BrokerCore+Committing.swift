@@ -1,0 +1,66 @@
+import MQTTPackets
+import MQTTSessions
+import MQTTStore
+
+/// What waits for what. Each change that must last has a ticket, from one sequence. The committer takes all changes
+/// there are, commits them as one, and reports the ticket that it reached; then what waited for tickets up to there is
+/// released. With a volatile store there are no changes and nothing waits.
+extension BrokerCore {
+    /// All changes since the last call, and the ticket of the last of them.
+    package mutating func takeChanges() -> (changes: [StoreChange], ticket: UInt64) {
+        var taken: [StoreChange] = []
+        swap(&taken, &changes)
+        return (taken, ticket)
+    }
+
+    package var hasChanges: Bool { !changes.isEmpty }
+
+    /// Everything up to the ticket will last. Releases the answers and messages that waited for it.
+    package mutating func committed(through ticket: UInt64, at now: Int64) {
+        self.now = now
+        committed = max(committed, ticket)
+        budget = limits.deliveriesPerTurn
+        var waiting: [Int32] = []
+        swap(&waiting, &waitingConnections)
+        for slot in waiting { releaseAnswers(Int(slot)) }
+        var sessionsWaiting: [Int32] = []
+        swap(&sessionsWaiting, &waitingSessions)
+        for s in sessionsWaiting {
+            guard let connection = sessions[Int(s)]?.connection, connection >= 0 else { continue }
+            if connections[Int(connection)].state == .connected { pump(Int(connection)) }
+        }
+    }
+
+    private mutating func releaseAnswers(_ c: Int) {
+        while let first = connections[c].waiting.first, first.ticket <= committed {
+            connections[c].waiting.removeFirst()
+            connections[c].output.append(first.packet, connections[c].version)
+            touch(c)
+            if first.endsAtLeastOnce { sessions[session(of: c)]?.state.inbound.acknowledged() }
+            if case .connack = first.packet { becomeConnected(c) }
+        }
+        if !connections[c].waiting.isEmpty { waitingConnections.append(Int32(c)) }
+    }
+
+    /// Puts an answer behind those that wait on this connection.
+    mutating func wait(_ c: Int, _ answer: WaitingAnswer) {
+        if connections[c].waiting.isEmpty { waitingConnections.append(Int32(c)) }
+        connections[c].waiting.append(answer)
+    }
+
+    /// A change of a session. Only what outlives its connection is stored.
+    mutating func change(_ s: Int, _ change: @autoclosure () -> StoreChange) {
+        guard configuration.isDurable, sessions[s]?.state.isPersistent == true else { return }
+        self.change(change())
+        sessions[s]?.lastTicket = ticket
+        if sessions[s]?.connection ?? -1 >= 0 { waitingSessions.append(Int32(s)) }
+    }
+
+    mutating func change(_ change: @autoclosure () -> StoreChange) {
+        guard configuration.isDurable else { return }
+        changes.append(change())
+        ticket += 1
+    }
+
+    var lastTicketOfTurn: UInt64 { ticket }
+}

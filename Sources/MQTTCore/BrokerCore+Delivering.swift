@@ -1,0 +1,223 @@
+import MQTTPackets
+import MQTTRouting
+import MQTTSessions
+import NIOCore
+
+extension BrokerCore {
+    /// Gives a message to one session: into its connection's send buffer at QoS 0, through its queue at QoS 1 and 2.
+    mutating func deliver(
+        _ bytes: Span<UInt8>,
+        _ view: PublishView,
+        _ publication: inout Publication,
+        to receiver: Receiver,
+        group: UInt32
+    ) {
+        let s = Int(receiver.session)
+        if sessions[s]?.replays.isEmpty == false { pullForward(bytes.extracting(view.topic), s) }
+        deliverOwed(bytes, view, &publication, to: receiver, group: group)
+    }
+
+    /// The same, where no retained message of the topic has to go first.
+    mutating func deliverOwed(
+        _ bytes: Span<UInt8>,
+        _ view: PublishView,
+        _ publication: inout Publication,
+        to receiver: Receiver,
+        group: UInt32 = 0
+    ) {
+        budget &-= 1
+        let s = Int(receiver.session)
+        let qos = min(view.qos, receiver.qos)  // [MQTT-3.8.4-8]
+        let isRetained = receiver.retainAsPublished && view.isRetained  // [MQTT-3.3.1-12] [MQTT-3.3.1-13]
+        if qos == .atMostOnce {
+            deliverAtMostOnce(bytes, view, publication, s, isRetained, receiver.identifiers)
+        } else {
+            let message = publication.makeMessage(bytes, view)
+            enqueue(
+                OutboundEntry(
+                    message: message, qos: qos, isRetained: isRetained, identifiers: receiver.identifiers,
+                    group: group), s)
+        }
+    }
+
+    private mutating func deliverAtMostOnce(
+        _ bytes: Span<UInt8>,
+        _ view: PublishView,
+        _ publication: Publication,
+        _ s: Int,
+        _ isRetained: Bool,
+        _ identifiers: [UInt32]
+    ) {
+        guard let c = sessions[s].map({ Int($0.connection) }), c >= 0 else { return }
+        guard connections[c].output.bytes < limits.sendBufferBytesMax, connections[c].state == .connected else {
+            statistics.droppedBacklog &+= 1
+            return
+        }
+        var head = PublishHead(firstByte: 0x30 | (isRetained ? 1 : 0), packetID: 0, version: connections[c].version)
+        head.identifiers = identifiers
+        send(head, bytes, view, publication.message, publication.expiresAt, publication.topicHash, c)
+    }
+
+    /// Writes a PUBLISH, with an alias where the client takes them. False where it is larger than the client takes:
+    /// then it counts as sent [MQTT-3.1.2-25].
+    @discardableResult
+    private mutating func send(
+        _ publishHead: PublishHead,
+        _ bytes: Span<UInt8>,
+        _ view: PublishView,
+        _ shared: Message?,
+        _ expiresAt: Int64,
+        _ topicHash: UInt64,
+        _ c: Int
+    ) -> Bool {
+        var head = publishHead
+        if head.version == .v5 && expiresAt != .max {
+            head.expiry = UInt32(clamping: (max(0, expiresAt - now) + 999) / 1_000)  // [MQTT-3.3.2-6]
+        }
+        head.measure(view)
+        guard head.packetBytes <= connections[c].packetBytesMax else {
+            statistics.droppedTooLarge &+= 1
+            return false
+        }
+        // Three more bytes for a new alias always fit where the client sets no limit near by.
+        if connections[c].aliasesOut.maximum > 0 && head.packetBytes + 4 <= connections[c].packetBytesMax {
+            switch connections[c].aliasesOut.use(bytes.extracting(view.topic), hash: topicHash) {
+            case .none: break
+            case .define(let alias): head.alias = alias
+            case .use(let alias):
+                head.alias = alias
+                head.includesTopic = false
+            }
+            head.measure(view)
+        }
+        connections[c].output.appendPublish(head, bytes, view, sharing: shared)
+        statistics.sent &+= 1
+        touch(c)
+        return true
+    }
+
+    /// Puts a QoS 1 or 2 message into a session's queue, and on its way if its turn is now.
+    mutating func enqueue(_ entry: OutboundEntry, _ s: Int) {
+        guard let slot = sessions[s] else { return }
+        let isFull =
+            slot.state.outbound.queued >= limits.queuedMessagesMax
+            || slot.state.outbound.bytesHeld >= limits.queuedBytesMax
+        guard !isFull else {
+            statistics.droppedQueueFull &+= 1
+            return
+        }
+        var entry = entry
+        if configuration.isDurable, slot.state.isPersistent, let message = entry.message {
+            change(
+                s,
+                .queued(
+                    message, incarnation: slot.state.incarnation, number: slot.state.outbound.end, qos: entry.qos))
+            if entry.qos == .exactlyOnce { entry.ticket = ticket }
+        }
+        sessions[s]?.state.outbound.append(entry)
+        let c = Int(slot.connection)
+        if c >= 0 && connections[c].state == .connected { pump(c) }
+    }
+
+    /// Sends what quota, commit and send buffer allow: redeliveries, then the queue, then retained messages still owed.
+    mutating func pump(_ c: Int) {
+        let s = session(of: c)
+        while true {
+            guard connections[c].output.bytes < limits.sendBufferBytesPaced else { return becomeHungry(c) }
+            let step = sessions[s]?.state.outbound.nextStep(quota: connections[c].sendQuota, committed: committed)
+            switch step {
+            case .publish(let number): sendQueued(number, s, c)
+            case .release(let number):
+                sessions[s]?.state.outbound.released()
+                answer(
+                    c, .pubrel(Acknowledgement(packetID: OutboundQueue.packetID(number))),
+                    after: sessions[s]?.lastTicket ?? 0)
+            case .nothing, nil:
+                guard sessions[s]?.replays.isEmpty == false else { return }
+                guard budget > 0 else { return becomeHungry(c) }
+                guard continueReplay(s, c) else { return }
+            }
+        }
+    }
+
+    private mutating func sendQueued(_ number: UInt64, _ s: Int, _ c: Int) {
+        guard let entry = sessions[s]?.state.outbound[number], let message = entry.message else {
+            finish(number, s)
+            return
+        }
+        // What was begun is completed, although expired [MQTT-4.3.3-7].
+        if message.expiresAt <= now && !entry.isBegun {
+            statistics.droppedExpired &+= 1  // [MQTT-3.3.2-5]
+            return finish(number, s)
+        }
+        let firstByte = 0x30 | entry.qos.rawValue << 1 | (entry.isRetained ? 1 : 0) | (entry.isBegun ? 8 : 0)
+        var head = PublishHead(
+            firstByte: firstByte, packetID: OutboundQueue.packetID(number), version: connections[c].version)
+        head.identifiers = entry.identifiers
+        let bytes = message.bytes
+        let isSent = send(
+            head, bytes.readableBytesUInt8Span, message.view, message, message.expiresAt, message.topicHash, c)
+        if isSent {
+            sessions[s]?.state.outbound.published()
+        } else {
+            finish(number, s)
+        }
+    }
+
+    mutating func finish(_ number: UInt64, _ s: Int) {
+        sessions[s]?.state.outbound.finish(number)
+        change(s, .finished(incarnation: incarnation(s), number: number))
+    }
+
+    // MARK: Answers of receivers
+
+    mutating func pubackReceived(_ answer: Acknowledgement, _ c: Int) {
+        let s = session(of: c)
+        guard case .finished(let number)? = sessions[s]?.state.pubackReceived(answer.packetID) else { return }
+        change(s, .finished(incarnation: incarnation(s), number: number))
+        pump(c)
+    }
+
+    mutating func pubrecReceived(_ received: Acknowledgement, _ c: Int) {
+        let s = session(of: c)
+        switch sessions[s]?.state.pubrecReceived(received.packetID, isError: received.reasonCode.isError) {
+        case .finished(let number)?:
+            change(s, .finished(incarnation: incarnation(s), number: number))
+            pump(c)
+        case .release(let number)?:
+            change(s, .received(incarnation: incarnation(s), number: number))
+            sendAnswer(c, .pubrel, received.packetID, .success, s)
+        case .unknown?:
+            guard !received.reasonCode.isError else { return }
+            sendAnswer(c, .pubrel, received.packetID, .packetIdentifierNotFound, s)
+        case nil: break
+        }
+    }
+
+    mutating func pubrelReceived(_ received: Acknowledgement, _ c: Int) {
+        let s = session(of: c)
+        let isKnown = sessions[s]?.state.pubrelReceived(received.packetID) ?? false
+        if isKnown { change(s, .packetReleased(incarnation: incarnation(s), packetID: received.packetID)) }
+        sendAnswer(c, .pubcomp, received.packetID, isKnown ? .success : .packetIdentifierNotFound, s)
+    }
+
+    mutating func pubcompReceived(_ answer: Acknowledgement, _ c: Int) {
+        let s = session(of: c)
+        guard case .finished(let number)? = sessions[s]?.state.pubcompReceived(answer.packetID) else { return }
+        change(s, .finished(incarnation: incarnation(s), number: number))
+        pump(c)
+    }
+
+    /// PUBREL or PUBCOMP: it waits for the last change of its session.
+    private mutating func sendAnswer(_ c: Int, _ kind: PacketKind, _ id: UInt16, _ reason: ReasonCode, _ s: Int) {
+        let needed = sessions[s]?.lastTicket ?? 0
+        if needed > committed || !connections[c].waiting.isEmpty {
+            let acknowledgement = Acknowledgement(packetID: id, reasonCode: reason)
+            let packet = kind == .pubrel ? Packet.pubrel(acknowledgement) : .pubcomp(acknowledgement)
+            return wait(c, WaitingAnswer(ticket: needed, packet: packet))
+        }
+        connections[c].output.appendAnswer(
+            kind.rawValue << 4 | kind.reservedFlags, id, reason, connections[c].version)
+        touch(c)
+    }
+}

@@ -1,0 +1,105 @@
+import MQTTPackets
+import MQTTSessions
+import NIOCore
+
+/// What one connection's loop has to do for it.
+package struct OutputEntry: Sendable {
+    package let connection: ConnectionID
+    /// To be written in order.
+    package let chunks: [ByteBuffer]
+    /// After the chunks: end the connection.
+    package let closes: Bool
+    /// Reading goes on where `receive` said to wait.
+    package let resumes: Bool
+}
+
+extension BrokerCore {
+    /// What the loop has to write, close and resume. Once it was woken and there is nothing, it may be woken again.
+    package mutating func takeOutput(loop: Int) -> [OutputEntry] {
+        guard !loops[loop].touched.isEmpty else {
+            loops[loop].isWoken = false
+            return []
+        }
+        var touched: [Int32] = []
+        swap(&touched, &loops[loop].touched)
+        var output: [OutputEntry] = []
+        output.reserveCapacity(touched.count)
+        for slot in touched {
+            let c = Int(slot)
+            // A slot that was freed and used again may stand here for another loop: then it is in that list too.
+            guard connections[c].loop == loop else { continue }
+            connections[c].isTouched = false
+            guard connections[c].state != .free, connections[c].state != .awaitingCommit else { continue }
+            let closes = connections[c].state == .closing
+            guard connections[c].isWritable || closes else { continue }
+            let chunks = connections[c].output.take()
+            let resumes = connections[c].isReadingPaused && !closes
+            if resumes { connections[c].isReadingPaused = false }
+            output.append(OutputEntry(connection: id(c), chunks: chunks, closes: closes, resumes: resumes))
+        }
+        return output
+    }
+
+    /// Loops other than this one that have something to do and do not know it yet.
+    package mutating func loopsToWake(besides loop: Int) -> [Int] {
+        guard loops.count > 1 || loop < 0 else { return [] }
+        var wake: [Int] = []
+        for other in loops.indices where other != loop && !loops[other].isWoken {
+            if loops[other].touched.isEmpty && loops[other].hungry.isEmpty { continue }
+            loops[other].isWoken = true
+            wake.append(other)
+        }
+        return wake
+    }
+
+    package mutating func setWritable(_ id: ConnectionID, _ isWritable: Bool, at now: Int64) {
+        self.now = now
+        guard let c = index(id) else { return }
+        connections[c].isWritable = isWritable
+        connections[c].lastWritable = now
+        guard isWritable else { return }
+        if connections[c].state == .connected { pump(c) }
+        touch(c)
+    }
+
+    /// Whether connections of this loop have more to be sent, now that their output was taken.
+    package func isHungry(loop: Int) -> Bool { !loops[loop].hungry.isEmpty }
+
+    /// Gives the hungry connections of a loop their next portion.
+    package mutating func feed(loop: Int, at now: Int64) {
+        self.now = now
+        var hungry: [ConnectionID] = []
+        swap(&hungry, &loops[loop].hungry)
+        budget = limits.deliveriesPerTurn
+        for id in hungry {
+            guard let c = index(id) else { continue }
+            connections[c].isHungry = false
+            guard budget > 0 else {
+                becomeHungry(c)
+                continue
+            }
+            if connections[c].state == .connected && connections[c].isWritable { pump(c) }
+        }
+    }
+
+    mutating func becomeHungry(_ c: Int) {
+        guard !connections[c].isHungry else { return }
+        connections[c].isHungry = true
+        loops[connections[c].loop].hungry.append(id(c))
+    }
+
+    package mutating func takeEvents() -> [CoreEvent] {
+        guard !events.isEmpty else { return [] }
+        var taken: [CoreEvent] = []
+        swap(&taken, &events)
+        return taken
+    }
+
+    /// What the core let go of in this turn, for the caller to free without the lock.
+    package mutating func takeDiscarded() -> [OutboundQueue] {
+        guard !discarded.isEmpty else { return [] }
+        var taken: [OutboundQueue] = []
+        swap(&taken, &discarded)
+        return taken
+    }
+}

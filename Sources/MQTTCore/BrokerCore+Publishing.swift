@@ -1,0 +1,198 @@
+import MQTTPackets
+import MQTTRouting
+import MQTTSessions
+import NIOCore
+
+extension BrokerCore {
+    /// Topics that only the broker publishes to.
+    static func isReserved(_ topic: String) -> Bool {
+        topic == "$SYS" || topic.hasPrefix("$SYS/") || topic == "$CONTROL" || topic.hasPrefix("$CONTROL/")
+    }
+
+    mutating func publishReceived(_ bytes: Span<UInt8>, _ view: PublishView, _ c: Int) throws(DecodingError) {
+        statistics.received &+= 1
+        guard view.needsRewriting else { return try publishReceived(bytes, view, expiresAt: .max, c) }
+        if view.hasSubscriptionIdentifiers {
+            throw .protocolError("subscription identifier in a PUBLISH to the server")  // [MQTT-3.3.4-6]
+        }
+        let expiresAt = view.messageExpiryInterval.map { now + Int64($0) * 1_000 } ?? .max
+        let topic = try resolveAlias(bytes, view, c)
+        // What is left is laid out as if it had come without alias and expiry.
+        var rewritten = topic
+        view.forEachForwardedProperty(bytes) { rewritten += bytes.extracting($0).toArray() }
+        let propertyBytes = rewritten.count - topic.count
+        rewritten += bytes.extracting(view.payload).toArray()
+        var flat = PublishView(
+            firstByte: view.firstByte, topicBytes: topic.count, propertyBytes: propertyBytes,
+            payloadBytes: view.payload.count)
+        flat.packetID = view.packetID
+        try publishReceived(rewritten.span, flat, expiresAt: expiresAt, c)
+    }
+
+    /// The topic, from the packet or from its alias, which is resolved before anything else is decided.
+    private mutating func resolveAlias(
+        _ bytes: Span<UInt8>,
+        _ view: PublishView,
+        _ c: Int
+    ) throws(DecodingError) -> [UInt8] {
+        let topic = bytes.extracting(view.topic)
+        guard view.topicAlias != 0 else { return topic.toArray() }
+        guard connections[c].aliasesIn.isWithinMaximum(view.topicAlias) else {
+            throw DecodingError(.topicAliasInvalid, "topic alias \(view.topicAlias)")  // [MQTT-3.3.2-9]
+        }
+        if topic.isEmpty {
+            guard let known = connections[c].aliasesIn.topic(view.topicAlias) else {
+                throw .protocolError("topic alias \(view.topicAlias) has no topic yet")
+            }
+            return known
+        }
+        _ = connections[c].aliasesIn.define(view.topicAlias, topic)
+        return topic.toArray()
+    }
+
+    private mutating func publishReceived(
+        _ bytes: Span<UInt8>,
+        _ view: PublishView,
+        expiresAt: Int64,
+        _ c: Int
+    ) throws(DecodingError) {
+        let s = session(of: c)
+        let receiveMaximum = connections[c].version == .v5 ? limits.receiveMaximum : nil
+        let verdict =
+            sessions[s]?.state.publishReceived(qos: view.qos, packetID: view.packetID, receiveMaximum: receiveMaximum)
+        switch verdict {
+        case .route: _ = authorizeAndRoute(bytes, view, expiresAt: expiresAt, s)
+        case .routeThenAcknowledge:
+            let reason = authorizeAndRoute(bytes, view, expiresAt: expiresAt, s)
+            acknowledge(c, .puback, view.packetID, reason)
+        case .routeThenReceive:
+            change(s, .packetReceived(incarnation: incarnation(s), packetID: view.packetID))
+            let reason = authorizeAndRoute(bytes, view, expiresAt: expiresAt, s)
+            if reason.isError && connections[c].version == .v5 {
+                sessions[s]?.state.inbound.released(view.packetID)  // [MQTT-4.3.3-9]
+            }
+            acknowledge(c, .pubrec, view.packetID, reason)
+        case .receiveAgain: acknowledge(c, .pubrec, view.packetID, .success)
+        case .disconnect(let reason): throw DecodingError(reason, "more than \(limits.receiveMaximum) unacknowledged")
+        case nil: break
+        }
+    }
+
+    private mutating func authorizeAndRoute(
+        _ bytes: Span<UInt8>,
+        _ view: PublishView,
+        expiresAt: Int64,
+        _ s: Int
+    ) -> ReasonCode {
+        let topic = bytes.extracting(view.topic)
+        if topic[0] == Topics.dollar, Self.isReserved(bytes.string(in: view.topic)) { return .notAuthorized }
+        return route(bytes, view, expiresAt: expiresAt, publisher: s) ? .success : .noMatchingSubscribers
+    }
+
+    /// PUBACK or PUBREC. Before 5.0 a refused publish is acknowledged like any other [MQTT-3.3.5-2].
+    private mutating func acknowledge(_ c: Int, _ kind: PacketKind, _ packetID: UInt16, _ reason: ReasonCode) {
+        let endsAtLeastOnce = kind == .puback
+        if configuration.isDurable && (ticket > committed || !connections[c].waiting.isEmpty) {
+            let answer = Acknowledgement(packetID: packetID, reasonCode: reason)
+            let packet = endsAtLeastOnce ? Packet.puback(answer) : .pubrec(answer)
+            let needed = lastTicketOfTurn
+            return wait(c, WaitingAnswer(ticket: needed, packet: packet, endsAtLeastOnce: endsAtLeastOnce))
+        }
+        if endsAtLeastOnce { sessions[session(of: c)]?.state.inbound.acknowledged() }
+        connections[c].output.appendAnswer(kind.rawValue << 4, packetID, reason, connections[c].version)
+        touch(c)
+    }
+
+    /// Gives a message to everybody whose subscriptions match. False where nothing did.
+    mutating func route(
+        _ bytes: Span<UInt8>,
+        _ view: PublishView,
+        expiresAt: Int64,
+        publisher s: Int,
+        existing: Message? = nil
+    ) -> Bool {
+        let topic = bytes.extracting(view.topic)
+        let hash = existing?.topicHash ?? TopicHash.hash(topic, seed: configuration.seed)
+        var publication = Publication(
+            message: existing, publisher: s, expiresAt: expiresAt, topicHash: hash,
+            publisherID: sessions[s]?.state.clientID)
+        if view.isRetained { retain(bytes, view, &publication) }
+        let route = cache.route(of: topic, hash: hash, in: tree)
+        if route.receivers.count > 1 && view.payload.count >= SendBuffer.referencedBytesMin {
+            publication.makeMessage(bytes, view)
+        }
+        for receiver in route.receivers {
+            let isPublisher = Int(receiver.session) == s
+            if receiver.scope != .always && isPublisher == (receiver.scope == .unlessPublisher) { continue }
+            deliver(bytes, view, &publication, to: receiver, group: 0)
+        }
+        for group in route.groups { deliver(bytes, view, &publication, toOneOf: group) }
+        return !route.isEmpty
+    }
+
+    private mutating func retain(_ bytes: Span<UInt8>, _ view: PublishView, _ publication: inout Publication) {
+        let topic = bytes.extracting(view.topic)
+        if view.payload.isEmpty {
+            if retained.remove(topic) != nil {  // [MQTT-3.3.1-6]
+                change(.retainedCleared(topic: topic.string(in: 0..<topic.count)))
+            }
+            return
+        }
+        retained.set(publication.makeMessage(bytes, view))  // [MQTT-3.3.1-5]
+        if configuration.isDurable { change(.retained(publication.makeMessage(bytes, view))) }
+    }
+
+    private mutating func deliver(
+        _ bytes: Span<UInt8>,
+        _ view: PublishView,
+        _ publication: inout Publication,
+        toOneOf group: Int32
+    ) {
+        guard let member = selectMember(group, qos: view.qos) else {
+            statistics.droppedNoMember &+= 1
+            return
+        }
+        let receiver = Receiver(tree.subscriptions[Int(member)])
+        deliver(bytes, view, &publication, to: receiver, group: tree.groups[Int(group)].id)
+    }
+
+    /// Publishes the will of a session, and forgets it [MQTT-3.1.2-10].
+    mutating func publishWill(of s: Int) {
+        guard let will = sessions[s]?.will?.will else { return }
+        sessions[s]?.will = nil
+        sessions[s]?.willDue = nil
+        var properties = will.properties
+        properties.removeAll(.willDelayInterval)
+        let expiresAt = properties[integer: .messageExpiryInterval].map { now + Int64($0) * 1_000 } ?? .max
+        properties.removeAll(.messageExpiryInterval)
+        let message = Message(
+            Publish(
+                topic: will.topic, payload: will.payload, qos: will.qos, isRetained: will.isRetained,
+                properties: properties),
+            publisher: sessions[s]?.state.clientID, expiresAt: expiresAt, seed: configuration.seed)
+        publish(message, publisher: s)
+    }
+
+    mutating func publish(_ message: Message, publisher s: Int) {
+        let bytes = message.bytes
+        _ = route(
+            bytes.readableBytesUInt8Span, message.view, expiresAt: message.expiresAt, publisher: s, existing: message)
+    }
+}
+
+/// One message on its way through the core. It is copied into storage of its own when the first receiver needs that.
+struct Publication {
+    var message: Message?
+    let publisher: Int
+    let expiresAt: Int64
+    let topicHash: UInt64
+    let publisherID: String?
+
+    @discardableResult
+    mutating func makeMessage(_ bytes: Span<UInt8>, _ view: PublishView) -> Message {
+        if let message { return message }
+        let made = Message(copying: bytes, view, publisher: publisherID, expiresAt: expiresAt, topicHash: topicHash)
+        message = made
+        return made
+    }
+}

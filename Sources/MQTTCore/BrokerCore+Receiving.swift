@@ -1,0 +1,132 @@
+import MQTTPackets
+import NIOCore
+
+/// How far a burst was handled.
+package struct Received: Sendable, Equatable {
+    package enum Next: Sendable {
+        /// All whole packets are handled; read on.
+        case read
+        /// The turn's budget is used up; call again with the rest, after others had their turn.
+        case again
+        /// Keep the rest and do not read on before an output entry resumes.
+        case wait
+        /// Nothing that still comes is looked at.
+        case ignore
+    }
+
+    package let consumed: Int
+    package let next: Next
+}
+
+extension BrokerCore {
+    /// Handles the packets in a burst, up to the first that is not whole.
+    package mutating func receive(_ burst: ByteBuffer, from id: ConnectionID, at now: Int64) -> Received {
+        self.now = now
+        guard let c = index(id), connections[c].state != .closing else {
+            return Received(consumed: burst.readableBytes, next: .ignore)
+        }
+        connections[c].lastReceived = now
+        connections[c].isSuspect = false
+        budget = limits.deliveriesPerTurn
+        return receive(burst.readableBytesUInt8Span, c)
+    }
+
+    private mutating func receive(_ bytes: Span<UInt8>, _ c: Int) -> Received {
+        var at = 0
+        while at < bytes.count {
+            switch connections[c].state {
+            case .closing, .free: return Received(consumed: bytes.count, next: .ignore)
+            case .awaitingCommit: return wait(c, consumed: at)
+            case .awaitingConnect, .connected: break
+            }
+            if budget <= 0 { return Received(consumed: at, next: .again) }
+            if connections[c].output.bytes > limits.sendBufferBytesUnread && !connections[c].isWritable {
+                return wait(c, consumed: at)
+            }
+            do throws(DecodingError) {
+                guard let packetBytes = try receivePacket(bytes, at: at, c) else { break }
+                at &+= packetBytes
+            } catch {
+                fail(c, error, bytes, at)
+            }
+        }
+        return connections[c].state == .closing
+            ? Received(consumed: bytes.count, next: .ignore) : Received(consumed: at, next: .read)
+    }
+
+    private mutating func wait(_ c: Int, consumed: Int) -> Received {
+        connections[c].isReadingPaused = true
+        return Received(consumed: consumed, next: .wait)
+    }
+
+    /// Handles the packet that begins at `at`, and gives its length; nil while it is not whole.
+    private mutating func receivePacket(_ bytes: Span<UInt8>, at: Int, _ c: Int) throws(DecodingError) -> Int? {
+        let version = connections[c].version
+        guard connections[c].state == .connected else { return try receiveFirst(bytes, at: at, c) }
+        guard let header = try FixedHeader.read(bytes, at: at, packetBytesMax: limits.packetBytesMax) else { return nil }
+        let kind = try PacketDecoder.checkFlags(header, version: version)
+        guard bytes.count &- at >= header.packetBytes else { return nil }
+        budget &-= 1
+        if kind == .publish {
+            try publishReceived(bytes, try PublishView(bytes, at: at, header: header, version: version), c)
+        } else {
+            try received(try PacketDecoder.decode(bytes, at: at, header: header, version: version), c)
+        }
+        return header.packetBytes
+    }
+
+    /// The first packet has to be CONNECT, and is looked at as such from its first byte [MQTT-3.1.0-1].
+    private mutating func receiveFirst(_ bytes: Span<UInt8>, at: Int, _ c: Int) throws(DecodingError) -> Int? {
+        guard bytes[at] == PacketKind.connect.rawValue << 4 else { throw .protocolError("first packet is no CONNECT") }
+        guard let header = try FixedHeader.read(bytes, at: at, packetBytesMax: limits.packetBytesMax) else { return nil }
+        guard bytes.count - at >= header.packetBytes else { return nil }
+        if case .connect(let connect) = try PacketDecoder.decode(bytes, at: at, header: header, version: .v5) {
+            connectReceived(connect, c)
+        }
+        return header.packetBytes
+    }
+
+    private mutating func received(_ packet: Packet, _ c: Int) throws(DecodingError) {
+        switch packet {
+        case .puback(let answer): pubackReceived(answer, c)
+        case .pubrec(let answer): pubrecReceived(answer, c)
+        case .pubrel(let answer): pubrelReceived(answer, c)
+        case .pubcomp(let answer): pubcompReceived(answer, c)
+        case .subscribe(let subscribe): try subscribeReceived(subscribe, c)
+        case .unsubscribe(let unsubscribe): unsubscribeReceived(unsubscribe, c)
+        case .pingreq: answer(c, .pingresp)
+        case .disconnect(let disconnect): try disconnectReceived(disconnect, c)
+        case .auth:
+            // Without a hook no method was ever agreed upon, so AUTH has no place here (4.12).
+            throw .protocolError("AUTH without an authentication method")
+        case .connect: throw .protocolError("a second CONNECT")  // [MQTT-3.1.0-2]
+        case .publish, .connack, .suback, .unsuback, .pingresp:
+            throw .protocolError("\(packet.kind) from a client")
+        }
+    }
+
+    /// Tells the client what it did wrong, as far as its version has a way to, and ends the connection [MQTT-4.13.1-1].
+    private mutating func fail(_ c: Int, _ error: DecodingError, _ bytes: Span<UInt8>, _ at: Int) {
+        if connections[c].state == .connected {
+            return disconnect(c, error.reasonCode, explanation: error.explanation)
+        }
+        let level = PacketDecoder.connectLevel(bytes.extracting(at..<bytes.count))
+        if error.reasonCode == .unsupportedProtocolVersion {
+            refuse(c, error.reasonCode, version: level ?? 0 > ProtocolVersion.v5.rawValue ? .v5 : .v3_1_1)
+        } else if level == ProtocolVersion.v5.rawValue {
+            refuse(c, error.reasonCode, version: .v5)
+        } else {
+            end(c, reason: error.explanation)  // [MQTT-3.1.4-1]
+        }
+    }
+
+    /// Sends an answer, behind those that still wait for a commit.
+    mutating func answer(_ c: Int, _ packet: Packet, after ticket: UInt64 = 0) {
+        if !connections[c].waiting.isEmpty || ticket > committed {
+            wait(c, WaitingAnswer(ticket: ticket, packet: packet))
+        } else {
+            connections[c].output.append(packet, connections[c].version)
+            touch(c)
+        }
+    }
+}

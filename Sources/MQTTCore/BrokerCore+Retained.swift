@@ -1,0 +1,82 @@
+import MQTTPackets
+import MQTTRouting
+import MQTTSessions
+
+extension BrokerCore {
+    /// Retained messages that wait in a session's queue, above which the replay pauses.
+    private static var replayQueuedMax: Int { 200 }
+
+    mutating func beginReplay(
+        _ wanted: Subscribe.Filter,
+        _ filter: ParsedFilter,
+        _ identifier: UInt32,
+        isNew: Bool,
+        _ s: Int
+    ) {
+        sessions[s]?.replays.removeAll { $0.filterText == wanted.filter }
+        guard filter.group == nil, retained.count > 0 else { return }
+        switch wanted.options.retainHandling {
+        case .never: return  // [MQTT-3.3.1-11]
+        case .ifNew where !isNew: return  // [MQTT-3.3.1-10]
+        default: break
+        }
+        sessions[s]?.replays.append(
+            RetainedReplay(
+                filterText: wanted.filter, filter: filter.filter, options: wanted.options, identifier: identifier,
+                versionMax: retained.version))
+    }
+
+    /// One step of the oldest replay. False where nothing more can be sent now.
+    mutating func continueReplay(_ s: Int, _ c: Int) -> Bool {
+        guard let slot = sessions[s], let replay = slot.replays.first else { return false }
+        guard slot.state.outbound.queued < Self.replayQueuedMax else { return false }
+        switch retained.next(after: replay.key, matching: replay.filter, budget: &budget) {
+        case .more(let key):
+            sessions[s]?.replays[0].key = key
+            becomeHungry(c)
+            return false
+        case .exhausted:
+            sessions[s]?.replays.removeFirst()
+            return true
+        case .found(let found):
+            let key = Array(found.message.topic.utf8)
+            sessions[s]?.replays[0].key = key
+            let wasPulled = sessions[s]?.replays[0].pulledForward.remove(key) != nil
+            if !wasPulled { deliverRetained(found, replay, s) }
+            return true
+        }
+    }
+
+    /// A live message follows: what its topic is still owed goes first, so that the order of the topic holds.
+    mutating func pullForward(_ topic: Span<UInt8>, _ s: Int) {
+        guard let replays = sessions[s]?.replays, let found = retained.get(topic) else { return }
+        for (at, replay) in replays.enumerated() {
+            let isAhead = RetainedMessages.order(topic, replay.key.span) > 0
+            guard isAhead, found.version <= replay.versionMax, RetainedMessages.matches(topic, replay.filter) else {
+                continue
+            }
+            guard sessions[s]?.replays[at].pulledForward.insert(topic.toArray()).inserted == true else { continue }
+            deliverRetained(found, replay, s)
+        }
+    }
+
+    private mutating func deliverRetained(_ found: Retained, _ replay: RetainedReplay, _ s: Int) {
+        let message = found.message
+        guard found.version <= replay.versionMax else { return }
+        guard message.expiresAt > now else {
+            let bytes = message.bytes
+            retained.remove(bytes.readableBytesUInt8Span.extracting(message.view.topic))
+            change(.retainedCleared(topic: message.topic))
+            return
+        }
+        if replay.options.noLocal && message.publisher == sessions[s]?.state.clientID { return }  // [MQTT-3.8.3-3]
+        let bytes = message.bytes
+        var publication = Publication(
+            message: message, publisher: -1, expiresAt: message.expiresAt, topicHash: message.topicHash,
+            publisherID: message.publisher)
+        let receiver = Receiver(
+            session: Int32(s), qos: replay.options.qos, retainAsPublished: true, scope: .always,
+            identifiers: replay.identifier > 0 ? [replay.identifier] : [])
+        deliverOwed(bytes.readableBytesUInt8Span, message.view, &publication, to: receiver)
+    }
+}

@@ -1,0 +1,101 @@
+import MQTTPackets
+import MQTTRouting
+
+extension BrokerCore {
+    mutating func subscribeReceived(_ subscribe: Subscribe, _ c: Int) throws(DecodingError) {
+        let s = session(of: c)
+        for filter in subscribe.filters where filter.options.noLocal && filter.filter.hasPrefix("$share/") {
+            throw .protocolError("No Local on a shared subscription")  // [MQTT-3.8.3-4]
+        }
+        let identifier = subscribe.properties[integer: .subscriptionIdentifier] ?? 0
+        var reasonCodes: [ReasonCode] = []
+        for filter in subscribe.filters {
+            budget -= 1
+            reasonCodes.append(self.subscribe(filter, identifier, s))  // [MQTT-3.8.4-6]
+        }
+        let suback = Suback(packetID: subscribe.packetID, reasonCodes: reasonCodes)
+        answer(c, .suback(suback), after: sessions[s]?.lastTicket ?? 0)
+        pump(c)
+    }
+
+    private mutating func subscribe(_ wanted: Subscribe.Filter, _ identifier: UInt32, _ s: Int) -> ReasonCode {
+        guard let filter = ParsedFilter(wanted.filter) else { return .topicFilterInvalid }
+        guard filter.filter.count(where: { $0 == Topics.separator }) < limits.topicLevelsMax else {
+            return .topicFilterInvalid
+        }
+        let known = sessions[s]?.subscriptions[wanted.filter]
+        if let known {
+            tree.update(known, options: wanted.options, identifier: identifier)  // [MQTT-3.8.4-3]
+        } else {
+            guard sessions[s]?.subscriptions.count ?? 0 < limits.subscriptionsMax else { return .quotaExceeded }
+            let number = tree.insert(
+                session: Int32(s), filter: filter, options: wanted.options, identifier: identifier)
+            sessions[s]?.subscriptions[wanted.filter] = number
+        }
+        change(
+            s,
+            .subscribed(
+                incarnation: incarnation(s), filter: wanted.filter, options: wanted.options, identifier: identifier))
+        beginReplay(wanted, filter, identifier, isNew: known == nil, s)
+        return ReasonCode(rawValue: wanted.options.qos.rawValue)
+    }
+
+    mutating func unsubscribeReceived(_ unsubscribe: Unsubscribe, _ c: Int) {
+        let s = session(of: c)
+        var reasonCodes: [ReasonCode] = []
+        for filter in unsubscribe.filters {
+            budget -= 1
+            guard let number = sessions[s]?.subscriptions.removeValue(forKey: filter) else {
+                reasonCodes.append(ParsedFilter(filter) == nil ? .topicFilterInvalid : .noSubscriptionExisted)
+                continue
+            }
+            let group = tree.subscriptions[Int(number)].shared
+            let groupID = group >= 0 ? tree.groups[Int(group)].id : 0
+            tree.remove(number)
+            sessions[s]?.replays.removeAll { $0.filterText == filter }
+            if groupID > 0 { redistribute(from: s, onlyUnsent: true, group: groupID) }
+            change(s, .unsubscribed(incarnation: incarnation(s), filter: filter))
+            reasonCodes.append(.success)
+        }
+        let unsuback = Unsuback(packetID: unsubscribe.packetID, reasonCodes: reasonCodes)
+        answer(c, .unsuback(unsuback), after: sessions[s]?.lastTicket ?? 0)
+    }
+
+    // MARK: Shared subscriptions
+
+    /// The member whose turn it is: connected ones first, those whose queue is not full before the others.
+    mutating func selectMember(_ group: Int32, qos: QoS) -> Int32? {
+        let sessions = sessions
+        let connections = connections
+        let limit = limits.inFlightMax
+        return tree.selectMember(group) { session in
+            guard let slot = sessions[Int(session)] else { return nil }
+            guard slot.connection >= 0 else { return qos == .atMostOnce ? nil : 2 }
+            guard connections[Int(slot.connection)].state == .connected else { return 1 }
+            return slot.state.outbound.queued > limit ? 1 : 0
+        }
+    }
+
+    /// Gives what a leaving member has not acknowledged to other members, in its order. Messages of QoS 2 that were
+    /// begun are never sent to another [MQTT-4.8.2-5].
+    mutating func redistribute(from s: Int, onlyUnsent: Bool, group: UInt32? = nil) {
+        guard let queue = sessions[s]?.state.outbound else { return }
+        for number in queue.first..<queue.end {
+            let entry = queue[number]
+            guard entry.group > 0, group == nil || entry.group == group, let message = entry.message else { continue }
+            let isUnsent = entry.state == .queued
+            guard isUnsent || (!onlyUnsent && entry.state == .sent && entry.qos == .atLeastOnce) else { continue }
+            sessions[s]?.state.outbound.finish(number)
+            guard let shared = tree.group(id: entry.group), let member = selectMember(shared, qos: entry.qos) else {
+                statistics.droppedNoMember &+= 1
+                continue
+            }
+            let bytes = message.bytes
+            var publication = Publication(
+                message: message, publisher: -1, expiresAt: message.expiresAt, topicHash: message.topicHash,
+                publisherID: message.publisher)
+            let receiver = Receiver(tree.subscriptions[Int(member)])
+            deliver(bytes.readableBytesUInt8Span, message.view, &publication, to: receiver, group: entry.group)
+        }
+    }
+}

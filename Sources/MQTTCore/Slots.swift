@@ -1,0 +1,78 @@
+import DequeModule
+import MQTTPackets
+import MQTTSessions
+
+/// An answer that leaves once a ticket is committed. Those behind it wait too, so that answers keep their order.
+struct WaitingAnswer: Sendable {
+    var ticket: UInt64
+    var packet: Packet
+    /// Whether it ends a QoS 1 publish of the receive window.
+    var endsAtLeastOnce = false
+}
+
+/// One connection, from accept to close.
+struct ConnectionSlot: Sendable {
+    enum State: Sendable {
+        case free
+        case awaitingConnect
+        /// CONNACK waits for a commit; nothing else is read.
+        case awaitingCommit
+        case connected
+        /// Nothing is read or written any more but what is in the send buffer.
+        case closing
+    }
+
+    var generation: UInt32 = 0
+    var state = State.free
+    var loop = 0
+    var address = ""
+    var session: Int32 = -1
+    var version = ProtocolVersion.v5
+    var output = SendBuffer()
+    /// Whether it is in its loop's list of connections with something to do.
+    var isTouched = false
+    var isWritable = true
+    /// Milliseconds; meaningful while it is not writable.
+    var lastWritable: Int64 = 0
+    var isReadingPaused = false
+    /// Whether it is in its loop's list of connections that have more to be sent.
+    var isHungry = false
+    var sendQuota = 0
+    var packetBytesMax = Int.max
+    var aliasesIn = InboundAliases(maximum: 0)
+    var aliasesOut = OutboundAliases(maximum: 0)
+    var wantsProblemInformation = true
+    /// Milliseconds; 0 is off.
+    var keepAliveTimeout: Int64 = 0
+    var lastReceived: Int64 = 0
+    var lastAccepted: Int64 = 0
+    /// Whether the deadline has passed once: only the second time ends the connection, after it was offered a read.
+    var isSuspect = false
+    var waiting = Deque<WaitingAnswer>()
+}
+
+/// A will that is not published yet.
+struct PendingWill: Sendable {
+    let will: Will
+    /// Milliseconds after the end of the connection.
+    var delay: Int64 { Int64(will.properties[integer: .willDelayInterval] ?? 0) * 1_000 }
+}
+
+/// One session, from CONNECT to its end.
+struct SessionSlot: Sendable {
+    /// -1 while there is none.
+    var connection: Int32 = -1
+    var state: BrokerSession
+    /// Filter as the client wrote it → number of the subscription.
+    var subscriptions: [String: Int32] = [:]
+    var replays: [RetainedReplay] = []
+    /// The will of the connection that is there or that has just gone.
+    var will: PendingWill?
+    /// Milliseconds of the monotonic clock; nil while nothing is due.
+    var willDue: Int64?
+    var endDue: Int64?
+    /// The ticket of the last change to it.
+    var lastTicket: UInt64 = 0
+
+    init(_ state: BrokerSession) { self.state = state }
+}

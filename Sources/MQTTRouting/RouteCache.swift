@@ -1,0 +1,62 @@
+import MQTTPackets
+
+/// Topic → route, for the topics that are published to again and again.
+///
+/// A table of fixed size; a topic may stand in four places next to one another, and a new one takes the place of one of
+/// them. An entry counts only while no filter that could match its topic has changed. It never holds more than
+/// `bytesMax`: beyond, it starts anew.
+package struct RouteCache: Sendable {
+    private struct Entry: Sendable {
+        var hash: UInt64 = 0
+        var generation = SubscriptionTree.Generation(level: 0, wildcard: 0)
+        var topic: [UInt8] = []
+        var route = Route()
+    }
+
+    private var entries: [Entry] = []
+    private var bytes = 0
+    private let places: Int
+    private let bytesMax: Int
+
+    /// `places` is a power of two.
+    package init(places: Int = 16_384, bytesMax: Int = 64 << 20) {
+        self.places = places
+        self.bytesMax = bytesMax
+    }
+
+    /// The route of a topic, from the cache or from the tree.
+    package mutating func route(of topic: Span<UInt8>, hash: UInt64, in tree: SubscriptionTree) -> Route {
+        let generation = tree.generation(ofTopic: topic)
+        if entries.isEmpty { entries = Array(repeating: Entry(), count: places) }
+        let home = Int(truncatingIfNeeded: hash) & (places &- 1) & ~3
+        for place in home..<(home &+ 4)
+        where entries[place].hash == hash && topic.isEqual(to: entries[place].topic) {
+            if entries[place].generation == generation { return entries[place].route }
+            return replace(place, topic, hash, generation, tree)
+        }
+        let free = (home..<(home + 4)).first { entries[$0].topic.isEmpty }
+        return replace(free ?? home + Int(hash >> 40) & 3, topic, hash, generation, tree)
+    }
+
+    private mutating func replace(
+        _ place: Int,
+        _ topic: Span<UInt8>,
+        _ hash: UInt64,
+        _ generation: SubscriptionTree.Generation,
+        _ tree: SubscriptionTree
+    ) -> Route {
+        let entry = Entry(hash: hash, generation: generation, topic: topic.toArray(), route: tree.match(topic))
+        bytes += Self.bytes(entry) - Self.bytes(entries[place])
+        entries[place] = entry
+        if bytes > bytesMax {
+            entries = []
+            bytes = 0
+        }
+        return entry.route
+    }
+
+    private static func bytes(_ entry: Entry) -> Int {
+        entry.topic.count + entry.route.groups.count * 4
+            + entry.route.receivers.reduce(0) { $0 + MemoryLayout<Receiver>.stride + $1.identifiers.count * 4 }
+    }
+}

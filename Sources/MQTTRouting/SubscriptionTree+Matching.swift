@@ -1,0 +1,126 @@
+import MQTTPackets
+
+/// One session that gets the messages of a topic, with all its overlapping subscriptions in one [MQTT-3.3.4-2].
+package struct Receiver: Sendable, Equatable {
+    /// Whom the entry counts for.
+    package enum Scope: UInt8, Sendable {
+        case always
+        /// Not where the session published the message itself.
+        case unlessPublisher
+        /// Only where the session published the message itself.
+        case ifPublisher
+    }
+
+    package var session: Int32
+    package var qos: QoS
+    package var retainAsPublished: Bool
+    package var scope: Scope
+    /// The identifiers of all its subscriptions that have one [MQTT-3.3.4-4].
+    package var identifiers: [UInt32]
+
+    package init(
+        session: Int32,
+        qos: QoS,
+        retainAsPublished: Bool,
+        scope: Scope = .always,
+        identifiers: [UInt32]
+    ) {
+        self.session = session
+        self.qos = qos
+        self.retainAsPublished = retainAsPublished
+        self.scope = scope
+        self.identifiers = identifiers
+    }
+
+    /// The receiver that one subscription alone makes.
+    package init(_ subscription: SubscriptionTree.Subscription) {
+        self.init(
+            session: subscription.session,
+            qos: subscription.options.qos,
+            retainAsPublished: subscription.options.retainAsPublished,
+            identifiers: subscription.identifier > 0 ? [subscription.identifier] : []
+        )
+    }
+}
+
+/// Who gets the messages of a topic.
+package struct Route: Sendable, Equatable {
+    package var receivers: [Receiver] = []
+    /// Numbers of shared subscriptions.
+    package var groups: [Int32] = []
+
+    package init() {}
+    package var isEmpty: Bool { receivers.isEmpty && groups.isEmpty }
+}
+
+extension SubscriptionTree {
+    /// Finds everybody who subscribed to a topic.
+    package func match(_ topic: Span<UInt8>) -> Route {
+        var found: [Int32] = []
+        var route = Route()
+        var nodesWithSubscriptions = 0
+        visit(topic) { node in
+            let subscriptions = nodes[Int(node)].subscriptions
+            if !subscriptions.isEmpty {
+                nodesWithSubscriptions += 1
+                found += subscriptions
+            }
+            route.groups += nodes[Int(node)].shared
+        }
+        // A session stands once in a node, so it can only be found twice in different ones.
+        if nodesWithSubscriptions > 1 {
+            found.sort { (subscriptions[Int($0)].session, $0) < (subscriptions[Int($1)].session, $1) }
+        }
+        var start = 0
+        while start < found.count {
+            let session = subscriptions[Int(found[start])].session
+            var end = start + 1
+            while end < found.count && subscriptions[Int(found[end])].session == session { end += 1 }
+            append(found[start..<end], session: session, to: &route.receivers)
+            start = end
+        }
+        return route
+    }
+
+    /// Overlapping subscriptions of one session become one receiver, or two where only some of them say No Local.
+    private func append(_ found: ArraySlice<Int32>, session: Int32, to receivers: inout [Receiver]) {
+        let all = found.map { subscriptions[Int($0)] }
+        let forOwn = all.filter { !$0.options.noLocal }
+        if forOwn.count == all.count {
+            receivers.append(Self.merged(all, session, .always))
+        } else {
+            receivers.append(Self.merged(all, session, .unlessPublisher))  // [MQTT-3.8.3-3]
+            if !forOwn.isEmpty { receivers.append(Self.merged(forOwn, session, .ifPublisher)) }
+        }
+    }
+
+    private static func merged(_ all: [Subscription], _ session: Int32, _ scope: Receiver.Scope) -> Receiver {
+        Receiver(
+            session: session,
+            qos: all.map(\.options.qos).max() ?? .atMostOnce,
+            retainAsPublished: all.contains { $0.options.retainAsPublished },
+            scope: scope,
+            identifiers: all.map(\.identifier).filter { $0 > 0 }
+        )
+    }
+
+    /// Calls `found` with each node whose filter matches the topic.
+    private func visit(_ topic: Span<UInt8>, _ found: (Int32) -> Void) {
+        // Wildcards at the start do not match topics that begin with $ [MQTT-4.7.2-1].
+        let isDollar = !topic.isEmpty && topic[0] == Topics.dollar
+        var open: [(node: Int32, at: Int)] = [(0, 0)]
+        while let (number, at) = open.popLast() {
+            let node = Int(number)
+            let mayBeWild = number != 0 || !isDollar
+            if mayBeWild && nodes[node].multi >= 0 { found(nodes[node].multi) }
+            guard at <= topic.count else {
+                found(number)
+                continue
+            }
+            var end = at
+            while end < topic.count && topic[end] != Topics.separator { end &+= 1 }
+            if mayBeWild && nodes[node].single >= 0 { open.append((nodes[node].single, end + 1)) }
+            if let child = find(number, topic.extracting(at..<end)) { open.append((child, end + 1)) }
+        }
+    }
+}
