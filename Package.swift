@@ -45,13 +45,16 @@ let package = Package(
         .target(name: "MQTTTransport", dependencies: [nio, posix], swiftSettings: strict),
         .target(
             name: "MQTTServer",
-            dependencies: ["MQTTCore", "MQTTStore", "MQTTTransport", "CApusPlatform", nio, posix, logging, lifecycle],
+            dependencies: [
+                "MQTTCore", "MQTTSessions", "MQTTStore", "MQTTTransport", "CApusPlatform", nio, posix, deque, logging, lifecycle,
+            ],
             swiftSettings: strict
         ),
         .executableTarget(
             name: "apus",
             dependencies: [
                 "MQTTServer", "MQTTSessions", "MQTTTransport", lifecycle, logging, nio, posix,
+                .product(name: "_NIOFileSystem", package: "swift-nio"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict

@@ -49,9 +49,10 @@ extension BrokerCore {
     }
 
     /// A change of a session. Only what outlives its connection is stored.
-    mutating func change(_ s: Int, _ change: @autoclosure () -> StoreChange) {
-        guard configuration.isDurable, sessions[s]?.state.isPersistent == true else { return }
-        self.change(change())
+    mutating func change(_ s: Int, _ change: (_ incarnation: UInt64) -> StoreChange) {
+        guard configuration.isDurable, let state = sessions[s]?.state, state.isPersistent else { return }
+        let made = change(state.incarnation)
+        self.change(made)
         sessions[s]?.lastTicket = ticket
         if sessions[s]?.connection ?? -1 >= 0 { waitingSessions.append(Int32(s)) }
     }

@@ -53,8 +53,8 @@ extension BrokerCore {
                 sessions[s]?.willDue = nil  // [MQTT-3.1.3-9]
                 sessions[s]?.endDue = nil
                 if sessions[s]?.state.expiryInterval != expiry {
+                    change(s) { .sessionExpiryChanged(incarnation: $0, expiryInterval: expiry) }
                     sessions[s]?.state.expiryInterval = expiry
-                    change(s, .sessionExpiryChanged(incarnation: incarnation(s), expiryInterval: expiry))
                 }
                 return (s, true)
             }
@@ -69,9 +69,9 @@ extension BrokerCore {
             sessions[Int(slot)] = SessionSlot(state)
         }
         sessionOfClient[connect.clientID] = slot
-        change(
-            Int(slot),
-            .sessionBegan(incarnation: state.incarnation, clientID: connect.clientID, expiryInterval: expiry))
+        change(Int(slot)) {
+            .sessionBegan(incarnation: $0, clientID: connect.clientID, expiryInterval: expiry)
+        }
         return (Int(slot), false)
     }
 
@@ -147,7 +147,7 @@ extension BrokerCore {
                 throw .protocolError("a session expiry interval for a session that was to have none")
             }
             if sessions[s]?.state.expiryInterval != expiry {
-                change(s, .sessionExpiryChanged(incarnation: incarnation(s), expiryInterval: expiry))
+                change(s) { .sessionExpiryChanged(incarnation: $0, expiryInterval: expiry) }
             }
             sessions[s]?.state.expiryInterval = expiry
         }
@@ -222,12 +222,10 @@ extension BrokerCore {
         // In the order of their numbers: the order of a dictionary differs from process to process.
         for number in slot.subscriptions.values.sorted() { tree.remove(number) }
         redistribute(from: s, onlyUnsent: false)
-        change(s, .sessionEnded(incarnation: slot.state.incarnation))
+        change(s) { .sessionEnded(incarnation: $0) }
         sessionOfClient[slot.state.clientID] = nil
         if let queue = sessions[s]?.state.outbound, !queue.isEmpty { discarded.append(queue) }
         sessions[s] = nil
         freeSessions.append(Int32(s))
     }
-
-    func incarnation(_ s: Int) -> UInt64 { sessions[s]?.state.incarnation ?? 0 }
 }

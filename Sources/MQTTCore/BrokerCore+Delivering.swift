@@ -108,10 +108,9 @@ extension BrokerCore {
         }
         var entry = entry
         if configuration.isDurable, slot.state.isPersistent, let message = entry.message {
-            change(
-                s,
-                .queued(
-                    message, incarnation: slot.state.incarnation, number: slot.state.outbound.end, qos: entry.qos))
+            change(s) {
+                .queued(message, incarnation: $0, number: slot.state.outbound.end, qos: entry.qos)
+            }
             if entry.qos == .exactlyOnce { entry.ticket = ticket }
         }
         sessions[s]?.state.outbound.append(entry)
@@ -166,7 +165,7 @@ extension BrokerCore {
 
     mutating func finish(_ number: UInt64, _ s: Int) {
         sessions[s]?.state.outbound.finish(number)
-        change(s, .finished(incarnation: incarnation(s), number: number))
+        change(s) { .finished(incarnation: $0, number: number) }
     }
 
     // MARK: Answers of receivers
@@ -174,7 +173,7 @@ extension BrokerCore {
     mutating func pubackReceived(_ answer: Acknowledgement, _ c: Int) {
         let s = session(of: c)
         guard case .finished(let number)? = sessions[s]?.state.pubackReceived(answer.packetID) else { return }
-        change(s, .finished(incarnation: incarnation(s), number: number))
+        change(s) { .finished(incarnation: $0, number: number) }
         pump(c)
     }
 
@@ -182,10 +181,10 @@ extension BrokerCore {
         let s = session(of: c)
         switch sessions[s]?.state.pubrecReceived(received.packetID, isError: received.reasonCode.isError) {
         case .finished(let number)?:
-            change(s, .finished(incarnation: incarnation(s), number: number))
+            change(s) { .finished(incarnation: $0, number: number) }
             pump(c)
         case .release(let number)?:
-            change(s, .received(incarnation: incarnation(s), number: number))
+            change(s) { .received(incarnation: $0, number: number) }
             sendAnswer(c, .pubrel, received.packetID, .success, s)
         case .unknown?:
             guard !received.reasonCode.isError else { return }
@@ -197,14 +196,14 @@ extension BrokerCore {
     mutating func pubrelReceived(_ received: Acknowledgement, _ c: Int) {
         let s = session(of: c)
         let isKnown = sessions[s]?.state.pubrelReceived(received.packetID) ?? false
-        if isKnown { change(s, .packetReleased(incarnation: incarnation(s), packetID: received.packetID)) }
+        if isKnown { change(s) { .packetReleased(incarnation: $0, packetID: received.packetID) } }
         sendAnswer(c, .pubcomp, received.packetID, isKnown ? .success : .packetIdentifierNotFound, s)
     }
 
     mutating func pubcompReceived(_ answer: Acknowledgement, _ c: Int) {
         let s = session(of: c)
         guard case .finished(let number)? = sessions[s]?.state.pubcompReceived(answer.packetID) else { return }
-        change(s, .finished(incarnation: incarnation(s), number: number))
+        change(s) { .finished(incarnation: $0, number: number) }
         pump(c)
     }
 

@@ -66,7 +66,7 @@ extension BrokerCore {
             let reason = authorizeAndRoute(bytes, view, expiresAt: expiresAt, s)
             acknowledge(c, .puback, view.packetID, reason)
         case .routeThenReceive:
-            change(s, .packetReceived(incarnation: incarnation(s), packetID: view.packetID))
+            change(s) { .packetReceived(incarnation: $0, packetID: view.packetID) }
             let reason = authorizeAndRoute(bytes, view, expiresAt: expiresAt, s)
             if reason.isError && connections[c].version == .v5 {
                 sessions[s]?.state.inbound.released(view.packetID)  // [MQTT-4.3.3-9]

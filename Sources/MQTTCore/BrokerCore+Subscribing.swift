@@ -32,10 +32,9 @@ extension BrokerCore {
                 session: Int32(s), filter: filter, options: wanted.options, identifier: identifier)
             sessions[s]?.subscriptions[wanted.filter] = number
         }
-        change(
-            s,
-            .subscribed(
-                incarnation: incarnation(s), filter: wanted.filter, options: wanted.options, identifier: identifier))
+        change(s) {
+            .subscribed(incarnation: $0, filter: wanted.filter, options: wanted.options, identifier: identifier)
+        }
         beginReplay(wanted, filter, identifier, isNew: known == nil, s)
         return ReasonCode(rawValue: wanted.options.qos.rawValue)
     }
@@ -54,7 +53,7 @@ extension BrokerCore {
             tree.remove(number)
             sessions[s]?.replays.removeAll { $0.filterText == filter }
             if groupID > 0 { redistribute(from: s, onlyUnsent: true, group: groupID) }
-            change(s, .unsubscribed(incarnation: incarnation(s), filter: filter))
+            change(s) { .unsubscribed(incarnation: $0, filter: filter) }
             reasonCodes.append(.success)
         }
         let unsuback = Unsuback(packetID: unsubscribe.packetID, reasonCodes: reasonCodes)

@@ -17,7 +17,7 @@ numbers = itertools.count(1)
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "slow: takes minutes")
+    config.addinivalue_line("markers", "slow: takes longer than all the others")
 
 
 class Broker:

@@ -6,10 +6,12 @@ func bytes(_ notation: String) -> [UInt8] {
     notation.split(separator: " ").flatMap { token -> [UInt8] in
         if token.hasPrefix("'") { return Array(token.dropFirst().dropLast().utf8) }
         let parts = token.split(separator: "*")
-        let count = parts.count == 2 ? Int(parts[1])! : 1
         let digits = Array(parts[0])
-        precondition(digits.count % 2 == 0, "odd number of digits in \(token)")
-        let once = stride(from: 0, to: digits.count, by: 2).map { UInt8(String(digits[$0...($0 + 1)]), radix: 16)! }
+        let once = stride(from: 0, to: digits.count - 1, by: 2).compactMap {
+            UInt8(String(digits[$0...($0 + 1)]), radix: 16)
+        }
+        precondition(once.count * 2 == digits.count, "\(token) is not hexadecimal")
+        let count = parts.count == 2 ? Int(parts[1]) ?? 0 : 1
         return (0..<count).flatMap { _ in once }
     }
 }
@@ -47,6 +49,10 @@ extension Property {
     }
 
     static func user(_ name: String, _ value: String) -> Property { Property(.userProperty, .pair(name, value)) }
+}
+
+func readHeader(_ bytes: [UInt8], at start: Int = 0, limit: Int = .max) throws(DecodingError) -> FixedHeader? {
+    try FixedHeader.read(bytes.span, at: start, packetBytesMax: limit)
 }
 
 /// What the bytes of one packet come to; nil while they are not complete.

@@ -32,7 +32,7 @@ import Testing
 
     /// A row must not be refused merely because its author miscounted.
     private func expectWholePacket(_ row: PacketCase) {
-        let header = try? FixedHeader.read(row.bytes.span, at: 0, packetBytesMax: .max)
+        let header = try? readHeader(row.bytes)
         guard let header, (try? PacketDecoder.checkFlags(header, version: row.version)) != nil else { return }
         #expect(header.packetBytes == row.bytes.count, "the row's remaining length")
     }
@@ -92,7 +92,7 @@ import Testing
     @Test("a packet decodes alike wherever in the bytes it stands", arguments: PacketCase.decodable)
     func atAnOffset(_ row: PacketCase) throws {
         let stream = [0xFF, 0xFF, 0xFF] + row.bytes + [0xFF, 0xFF]
-        let header = try #require(try FixedHeader.read(stream.span, at: 3, packetBytesMax: .max))
+        let header = try #require(try readHeader(stream, at: 3))
         #expect(try PacketDecoder.decode(stream.span, at: 3, header: header, version: row.version) == row.packet)
     }
 
@@ -159,7 +159,7 @@ import Testing
     }
 
     private func body(of row: PacketCase) -> [UInt8]? {
-        guard let header = try? FixedHeader.read(row.bytes.span, at: 0, packetBytesMax: .max) else { return nil }
+        guard let header = try? readHeader(row.bytes) else { return nil }
         return Array(row.bytes.dropFirst(header.headerBytes))
     }
 }

@@ -1,0 +1,150 @@
+import MQTTCore
+import MQTTPackets
+import NIOCore
+
+/// One connection's end of the pipeline: bytes in, bytes out, and an orderly close.
+final class ConnectionHandler: ChannelDuplexHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    /// How long the peer has to close its side after everything was written to it.
+    private static let lingerTime = TimeAmount.seconds(1)
+    /// How long a connection that is being closed has to take its last bytes.
+    private static let lastWritesTime = TimeAmount.seconds(3)
+
+    private let driver: LoopDriver
+    private(set) var id = ConnectionID(slot: -1, generation: 0)
+    private var context: ChannelHandlerContext?
+    /// Bytes that are read and not yet handled.
+    private var rest = ByteBuffer()
+    /// How many bytes there have to be before it is worth asking the core again.
+    private var wanted = 0
+    private var next = Received.Next.read
+    private var readIsPending = false
+    private var isClosing = false
+    private var closeReason = "connection lost"
+    private let packetBytesMax: Int
+
+    init(driver: LoopDriver, packetBytesMax: Int) {
+        self.driver = driver
+        self.packetBytesMax = packetBytesMax
+    }
+
+    var channel: (any Channel)? { context?.channel }
+
+    func channelActive(context: ChannelHandlerContext) {
+        self.context = context
+        id = driver.opened(self, address: context.remoteAddress.map(Self.describe) ?? "unknown")
+        context.fireChannelActive()
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        self.context = nil
+        if id.slot >= 0 { driver.closed(id, reason: closeReason) }
+        context.fireChannelInactive()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        closeReason = "connection lost: \(error)"
+        context.close(promise: nil)
+    }
+
+    // MARK: Reading
+
+    func read(context: ChannelHandlerContext) {
+        if next == .read || next == .ignore { context.read() } else { readIsPending = true }
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        var buffer = unwrapInboundIn(data)
+        guard !isClosing else { return }
+        if rest.readableBytes > 0 { rest.writeBuffer(&buffer) } else { rest = buffer }
+        if next == .read && rest.readableBytes >= wanted { handleRest() }
+    }
+
+    private func handleRest() {
+        let burst = rest
+        let received = driver.turn { [id] core in core.receive(burst, from: id, at: Clock.now) }
+        next = received.next
+        rest.moveReaderIndex(forwardBy: received.consumed)
+        keepRest()
+        if next == .again {
+            let bound = NIOLoopBound(self, eventLoop: driver.eventLoop)
+            driver.eventLoop.scheduleTask(in: LoopDriver.betweenTurns) { bound.value.goOn() }
+        }
+    }
+
+    /// The rest of a burst gets storage of its own: it may stay long, and the burst is large.
+    private func keepRest() {
+        wanted = 0
+        guard rest.readableBytes > 0 else {
+            rest = ByteBuffer()
+            return
+        }
+        rest = ByteBuffer(bytes: rest.readableBytesView)
+        guard next == .read else { return }
+        // Whether the header is in order is for the core to say; here it only tells how long the packet will be.
+        let header = try? FixedHeader.read(rest.readableBytesUInt8Span, at: 0, packetBytesMax: packetBytesMax)
+        wanted = header.flatMap { $0 }?.packetBytes ?? 0
+    }
+
+    /// What held reading back is over.
+    private func goOn() {
+        guard context != nil, !isClosing else { return }
+        next = .read
+        if rest.readableBytes > 0 { handleRest() }
+        if next == .read && readIsPending {
+            readIsPending = false
+            context?.read()
+        }
+    }
+
+    // MARK: Writing
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        let isWritable = context.channel.isWritable
+        driver.turn { [id] core in core.setWritable(id, isWritable, at: Clock.now) }
+        context.fireChannelWritabilityChanged()
+    }
+
+    /// Writes, resumes reading or closes, as the core has decided.
+    func perform(_ entry: OutputEntry) {
+        guard let context else { return }
+        if entry.closes { return close(context, after: entry.chunks) }
+        if !entry.chunks.isEmpty {
+            for chunk in entry.chunks { context.write(wrapOutboundOut(chunk), promise: nil) }
+            context.flush()
+        }
+        if entry.resumes { goOn() }
+    }
+
+    /// Write, shut down output, read and discard until the peer closes too or the time is up, then close: an early
+    /// close would reset the connection, and the peer might never see the reason.
+    private func close(_ context: ChannelHandlerContext, after chunks: [ByteBuffer]) {
+        guard !isClosing else { return }
+        isClosing = true
+        next = .ignore
+        rest = ByteBuffer()
+        let channel = context.channel
+        let deadline = context.eventLoop.scheduleTask(in: Self.lastWritesTime) { channel.close(promise: nil) }
+        let written = context.eventLoop.makePromise(of: Void.self)
+        written.futureResult.whenComplete { _ in
+            deadline.cancel()
+            channel.close(mode: .output, promise: nil)
+            channel.eventLoop.scheduleTask(in: Self.lingerTime) { channel.close(promise: nil) }
+        }
+        for chunk in chunks { context.write(wrapOutboundOut(chunk), promise: nil) }
+        // An empty write is done once all before it are.
+        context.writeAndFlush(wrapOutboundOut(ByteBuffer()), promise: written)
+        if readIsPending {
+            readIsPending = false
+            context.read()
+        }
+    }
+
+    private static func describe(_ address: SocketAddress) -> String {
+        guard let host = address.ipAddress, let port = address.port else { return "\(address)" }
+        return address.protocol == .inet6 ? "[\(host)]:\(port)" : "\(host):\(port)"
+    }
+}

@@ -1,0 +1,159 @@
+import DequeModule
+import Logging
+import MQTTCore
+import MQTTSessions
+import NIOCore
+
+/// Moves bytes between the connections of one event loop and the core.
+///
+/// Every entry into the core is a turn: take the lock, do the work, take this loop's output; then, without the lock,
+/// write it, wake other loops that have something to do, log, and free what was discarded.
+///
+/// NIO may call back from within a write (a failing write reads and closes), so a turn can begin inside another's
+/// writing: it only appends to the queue, and the outermost writes all of it, in order.
+final class LoopDriver {
+    /// NIO runs every ready task before it looks at sockets again; a shorter delay would starve them.
+    static let betweenTurns = TimeAmount.microseconds(50)
+    private static let tickInterval = TimeAmount.milliseconds(50)
+
+    /// Another loop, to be woken.
+    struct Peer: Sendable {
+        let eventLoop: any EventLoop
+        let driver: NIOLoopBound<LoopDriver>
+
+        func wake() {
+            let driver = driver
+            eventLoop.execute { driver.value.woken() }
+        }
+    }
+
+    let index: Int
+    let eventLoop: any EventLoop
+    let core: SharedCore
+    private let log: ConnectionLog
+    private var peers: [Peer] = []
+    private var handlers: [ConnectionHandler?] = []
+    private var pending = Deque<OutputEntry>()
+    private var isWriting = false
+    private var feedIsScheduled = false
+    private var isStopped = false
+    /// Told after each turn that changed something which must last.
+    private var changed: @Sendable () -> Void = {}
+
+    init(index: Int, eventLoop: any EventLoop, core: SharedCore, log: ConnectionLog) {
+        self.index = index
+        self.eventLoop = eventLoop
+        self.core = core
+        self.log = log
+    }
+
+    func start(peers: [Peer], changed: @escaping @Sendable () -> Void) {
+        self.peers = peers
+        self.changed = changed
+        guard index == 0 else { return }
+        tick()
+    }
+
+    func stop() { isStopped = true }
+
+    /// Deadlines are kept by one loop for all.
+    private func tick() {
+        guard !isStopped else { return }
+        let isDone = turn { $0.expire(at: Clock.now) }
+        if isDone { log.tick() }
+        schedule(in: isDone ? Self.tickInterval : Self.betweenTurns) { $0.tick() }
+    }
+
+    // MARK: Connections
+
+    func opened(_ handler: ConnectionHandler, address: String) -> ConnectionID {
+        let id = turn { [index] core in core.open(loop: index, address: address, at: Clock.now) }
+        while handlers.count <= Int(id.slot) { handlers.append(nil) }
+        handlers[Int(id.slot)] = handler
+        return id
+    }
+
+    func closed(_ id: ConnectionID, reason: String) {
+        handlers[Int(id.slot)] = nil
+        turn { $0.closed(id, reason: reason, at: Clock.now) }
+        log.connectionClosed()
+    }
+
+    /// The channels of all connections that are open.
+    var channels: [any Channel] { handlers.compactMap { $0?.channel } }
+
+    // MARK: Turns
+
+    @discardableResult
+    func turn<Result: Sendable>(_ body: (inout BrokerCore) -> Result) -> Result {
+        let index = index
+        let (result, after) = core.withLock { core in
+            let result = body(&core)
+            return (result, AfterTurn(of: &core, loop: index))
+        }
+        perform(after)
+        return result
+    }
+
+    private func perform(_ after: AfterTurn) {
+        for other in after.wake { peers[other].wake() }
+        if after.hasChanges { changed() }
+        log.log(after.events)
+        if after.isHungry { scheduleFeed() }
+        pending.append(contentsOf: after.output)
+        guard !isWriting else { return }
+        isWriting = true
+        while let entry = pending.popFirst() {
+            // A connection that has closed meanwhile left its place, perhaps to another.
+            guard let handler = handlers[Int(entry.connection.slot)], handler.id == entry.connection else { continue }
+            handler.perform(entry)
+        }
+        isWriting = false
+    }
+
+    /// Another loop's turn left something for this one. It stays awake until it has found nothing.
+    private func woken() {
+        let hadOutput = turnTellingOutput()
+        if hadOutput { schedule { $0.woken() } }
+    }
+
+    private func turnTellingOutput() -> Bool {
+        let index = index
+        let after = core.withLock { AfterTurn(of: &$0, loop: index) }
+        perform(after)
+        return !after.output.isEmpty
+    }
+
+    private func scheduleFeed() {
+        guard !feedIsScheduled else { return }
+        feedIsScheduled = true
+        schedule { driver in
+            driver.feedIsScheduled = false
+            driver.turn { [index = driver.index] core in core.feed(loop: index, at: Clock.now) }
+        }
+    }
+
+    private func schedule(in delay: TimeAmount = betweenTurns, _ work: @escaping (LoopDriver) -> Void) {
+        eventLoop.assumeIsolated().scheduleTask(in: delay) { work(self) }
+    }
+}
+
+/// What a turn left to do without the lock.
+private struct AfterTurn: Sendable {
+    let output: [OutputEntry]
+    let wake: [Int]
+    let events: [CoreEvent]
+    let isHungry: Bool
+    let hasChanges: Bool
+    /// Freed with this value.
+    private let discarded: [OutboundQueue]
+
+    init(of core: inout BrokerCore, loop: Int) {
+        output = core.takeOutput(loop: loop)
+        wake = core.loopsToWake(besides: loop)
+        events = core.takeEvents()
+        isHungry = core.isHungry(loop: loop)
+        hasChanges = core.hasChanges
+        discarded = core.takeDiscarded()
+    }
+}

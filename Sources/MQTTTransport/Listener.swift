@@ -1,0 +1,41 @@
+import NIOCore
+import NIOPosix
+
+/// Sockets that a server listens on.
+package struct Listener: Sendable {
+    /// Connections that the system keeps while they wait to be accepted: enough for a reconnect storm.
+    private static let backlog: Int32 = 4_096
+
+    package let channel: any Channel
+
+    /// Binds to a TCP address and hands every connection to `initialize`, on the connection's event loop.
+    package static func bind(
+        host: String,
+        port: Int,
+        group: any EventLoopGroup,
+        initialize: @escaping @Sendable (any Channel) -> EventLoopFuture<Void>
+    ) async throws -> Listener {
+        let channel = try await ServerBootstrap(group: group)
+            .serverChannelOption(.backlog, value: backlog)
+            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .serverChannelOption(.maxMessagesPerRead, value: 64)
+            .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+            // One read a turn, and small buffers for connections that are silent.
+            .childChannelOption(.maxMessagesPerRead, value: 1)
+            .childChannelOption(
+                .recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 512, initial: 1_024, maximum: 65_536)
+            )
+            .childChannelOption(.writeBufferWaterMark, value: .init(low: 64 << 10, high: 256 << 10))
+            .childChannelInitializer(initialize)
+            .bind(host: host, port: port)
+            .get()
+        return Listener(channel: channel)
+    }
+
+    package var address: SocketAddress? { channel.localAddress }
+
+    package func close() async {
+        // It may have been closed by an error already; there is nothing else to do about it.
+        try? await channel.close()
+    }
+}

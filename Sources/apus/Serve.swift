@@ -1,0 +1,134 @@
+import ArgumentParser
+import Logging
+import MQTTCore
+import MQTTServer
+import ServiceLifecycle
+
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Darwin)
+import Darwin
+#endif
+
+struct Serve: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Run the broker.",
+        discussion: "Listens on this machine alone, at port 1883, unless told otherwise. SIGTERM and SIGINT end it."
+    )
+
+    @Option(name: .shortAndLong, help: "The TCP port to listen on; 0 lets the system choose.")
+    var port: Int = 1883
+
+    @Option(help: "The address to listen on. localhost is 127.0.0.1 and ::1.")
+    var host: String = "localhost"
+
+    @Option(help: "The folder of the broker's data; it is made if it is not there.")
+    var data: String?
+
+    @Flag(help: "Keep sessions and retained messages in memory only.")
+    var inMemory = false
+
+    @Option(help: "Event loops; one for each core unless given.")
+    var threads: Int?
+
+    @Option(help: "trace, debug, info, notice, warning, error or critical.")
+    var logLevel: Logger.Level = .info
+
+    @Flag(help: "Let everybody in, also from other machines.")
+    var allowAnonymous = false
+
+    @Option(help: "Seconds that a connection has to send CONNECT.")
+    var connectTimeout: Double = 30
+
+    @Option(help: "The longest keep alive in seconds; clients that ask for more are given this one. 0 is no maximum.")
+    var maxKeepAlive: UInt16 = 0
+
+    @Option(help: "What MQTT 5.0 clients that ask for it are told to base their response topics on.")
+    var responseInformation: String?
+
+    func validate() throws {
+        guard (0...65_535).contains(port) else { throw ValidationError("--port is a number from 0 to 65535.") }
+        if let threads, !(1...1_024).contains(threads) {
+            throw ValidationError("--threads is a number from 1 to 1024.")
+        }
+        guard connectTimeout > 0, connectTimeout <= 86_400 else {
+            throw ValidationError("--connect-timeout is a number of seconds above 0, at most 86400.")
+        }
+        if inMemory && data != nil { throw ValidationError("--in-memory and --data exclude each other.") }
+        if !isLoopback(host) && !allowAnonymous {
+            throw ValidationError(
+                "Listening on \(host) lets other machines in without authentication: add --allow-anonymous to do so.")
+        }
+        if let responseInformation, responseInformation.utf8.count > 65_535 {
+            throw ValidationError("--response-information has at most 65535 bytes.")
+        }
+    }
+
+    func run() async throws {
+        var logger = Logger(label: "apus", factory: StreamLogHandler.standardError(label:))
+        logger.logLevel = logLevel
+        raiseOpenFiles()
+        if let data { try makeFolder(data) }
+        let kept = data.map { "\($0) is not used yet: sessions are kept in memory only" }
+        logger.notice("apus \(Apus.version) starts: \(kept ?? "sessions are kept in memory only")")
+
+        var configuration = BrokerConfiguration()
+        configuration.addresses = [.init(host: host, port: port)]
+        configuration.threads = threads
+        configuration.connectTimeout = .milliseconds(Int64(connectTimeout * 1_000))
+        configuration.keepAliveMax = maxKeepAlive
+        configuration.responseInformation = responseInformation
+        let broker = MQTTBroker(configuration: configuration, logger: logger)
+        // The group's own lines are about services; the broker says what is to be said.
+        var quiet = logger
+        quiet.logLevel = max(.warning, logLevel)
+        let group = ServiceGroup(
+            services: [broker], gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet)
+        do {
+            try await group.run()
+        } catch let error as BrokerError {
+            throw CommandFailure(error.description)
+        }
+        logger.notice("apus has ended")
+    }
+
+    private func isLoopback(_ host: String) -> Bool {
+        host == "localhost" || host == "::1" || host.hasPrefix("127.")
+    }
+
+    private func makeFolder(_ path: String) throws {
+        var made = ""
+        for part in path.split(separator: "/", omittingEmptySubsequences: false) {
+            made += made.isEmpty && part.isEmpty ? "/" : (made.isEmpty || made.hasSuffix("/") ? "" : "/") + part
+            guard mkdir(made, 0o755) != 0, errno != EEXIST else { continue }
+            let reason = String(cString: strerror(errno))
+            var status = stat()
+            guard stat(made, &status) == 0 else { throw CommandFailure("cannot make the folder \(path): \(reason)") }
+        }
+        var status = stat()
+        guard stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else {
+            throw CommandFailure("cannot use \(path) for data: it is not a folder")
+        }
+    }
+
+    /// As many connections as the system lets this process have.
+    private func raiseOpenFiles() {
+        var files = rlimit()
+        #if canImport(Glibc)
+        let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
+        #else
+        let resource = RLIMIT_NOFILE
+        #endif
+        guard getrlimit(resource, &files) == 0 else { return }
+        files.rlim_cur = files.rlim_max
+        _ = setrlimit(resource, &files)
+    }
+}
+
+extension Logger.Level: @retroactive ExpressibleByArgument {}
+
+/// A failure that one sentence explains: printed after `Error:`, with a non-zero exit.
+struct CommandFailure: Error, CustomStringConvertible {
+    let description: String
+    init(_ description: String) { self.description = description }
+}
