@@ -1,6 +1,6 @@
 // The codec under libFuzzer: `make fuzz`.
 //
-// An input is one byte that selects the protocol version, then a stream of packets. Whatever the bytes, decoding ends
+// An input is one byte that selects the protocol version (0: that of CONNECT), then a stream of packets. Whatever the bytes, decoding ends
 // with packets or with a `DecodingError`; what was decoded encodes to a packet that decodes to an equal one; and the
 // view of a PUBLISH agrees with the packet. The same bytes are also tried as topic, filter and properties.
 
@@ -28,15 +28,15 @@ private func demand(_ holds: Bool, _ sentence: String, _ packet: Packet? = nil) 
 }
 
 /// Decodes a whole stream. A trap is a finding; an error of the decoder is not.
-private func decodeStream(_ stream: [UInt8], _ version: ProtocolVersion) {
+private func decodeStream(_ stream: [UInt8], _ version: ProtocolVersion?) {
     var decoder = PacketDecoder(version: version, packetBytesMax: 1 << 20)
     var buffer = ByteBuffer(bytes: stream)
     do throws(DecodingError) {
         while true {
-            let version = decoder.version ?? version
             let start = buffer.readerIndex
             guard let packet = try decoder.next(&buffer) else { break }
-            checkRoundTrip(packet, decoder.version ?? version)
+            guard let version = decoder.version else { return demand(false, "a packet before CONNECT", packet) }
+            checkRoundTrip(packet, version)
             if case .publish(let publish) = packet { checkView(stream, at: start, publish, version) }
         }
     } catch {
@@ -108,7 +108,7 @@ let status = runDriver(&argumentCount, &arguments) { bytes, count in
     let input = Array(UnsafeBufferPointer(start: bytes, count: count))
     guard let selector = input.first else { return 0 }
     let stream = Array(input.dropFirst())
-    decodeStream(stream, ProtocolVersion.allCases[Int(selector % 3)])
+    decodeStream(stream, [nil, .v3_1, .v3_1_1, .v5][Int(selector % 4)])
     checkTopics(stream)
     checkProperties(stream)
     return 0

@@ -142,6 +142,9 @@ extension BrokerCore {
 
     mutating func disconnectReceived(_ disconnect: Disconnect, _ c: Int) throws(DecodingError) {
         let s = session(of: c)
+        guard disconnect.reasonCode.mayComeFromClient else {
+            throw .malformed("a DISCONNECT reason code of servers")  // [MQTT-3.14.2-1]
+        }
         if let expiry = disconnect.properties[integer: .sessionExpiryInterval] {
             if sessions[s]?.state.expiryInterval == 0 && expiry != 0 {
                 throw .protocolError("a session expiry interval for a session that was to have none")

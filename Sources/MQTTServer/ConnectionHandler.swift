@@ -23,6 +23,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private var next = Received.Next.read
     private var readIsPending = false
     private var isClosing = false
+    private var isHandling = false
     private var closeReason = "connection lost"
     private let packetBytesMax: Int
 
@@ -63,13 +64,23 @@ final class ConnectionHandler: ChannelDuplexHandler {
         if next == .read && rest.readableBytes >= wanted { handleRest() }
     }
 
+    /// Writing what a turn brought may read, resume or close this very connection; `isHandling` keeps such calls from
+    /// handling the same bytes inside one another.
     private func handleRest() {
-        let burst = rest
-        let received = driver.turn { [id] core in core.receive(burst, from: id, at: Clock.now) }
-        next = received.next
-        rest.moveReaderIndex(forwardBy: received.consumed)
-        keepRest()
-        if next == .again {
+        guard !isHandling else { return }
+        isHandling = true
+        defer { isHandling = false }
+        repeat {
+            let burst = rest
+            driver.turn { [id] core in
+                core.receive(burst, from: id, at: Clock.now)
+            } applying: { received in
+                next = received.next
+                rest.moveReaderIndex(forwardBy: received.consumed)
+                keepRest()
+            }
+        } while !isClosing && next == .read && rest.readableBytes > 0 && rest.readableBytes >= wanted
+        if next == .again && !isClosing {
             let bound = NIOLoopBound(self, eventLoop: driver.eventLoop)
             driver.eventLoop.scheduleTask(in: LoopDriver.betweenTurns) { bound.value.goOn() }
         }
@@ -86,13 +97,14 @@ final class ConnectionHandler: ChannelDuplexHandler {
         guard next == .read else { return }
         // Whether the header is in order is for the core to say; here it only tells how long the packet will be.
         let header = try? FixedHeader.read(rest.readableBytesUInt8Span, at: 0, packetBytesMax: packetBytesMax)
-        wanted = header.flatMap { $0 }?.packetBytes ?? 0
+        wanted = max(header.flatMap { $0 }?.packetBytes ?? 0, rest.readableBytes + 1)
     }
 
     /// What held reading back is over.
     private func goOn() {
         guard context != nil, !isClosing else { return }
         next = .read
+        wanted = 0
         if rest.readableBytes > 0 { handleRest() }
         if next == .read && readIsPending {
             readIsPending = false

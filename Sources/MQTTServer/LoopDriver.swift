@@ -84,13 +84,18 @@ final class LoopDriver {
 
     // MARK: Turns
 
+    /// One turn. `applying` is given the result before anything is written, since writing may call back.
     @discardableResult
-    func turn<Result: Sendable>(_ body: (inout BrokerCore) -> Result) -> Result {
+    func turn<Result: Sendable>(
+        _ body: (inout BrokerCore) -> Result,
+        applying: (Result) -> Void = { _ in }
+    ) -> Result {
         let index = index
         let (result, after) = core.withLock { core in
             let result = body(&core)
             return (result, AfterTurn(of: &core, loop: index))
         }
+        applying(result)
         perform(after)
         return result
     }

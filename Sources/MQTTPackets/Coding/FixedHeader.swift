@@ -43,7 +43,10 @@ package struct FixedHeader: Sendable, Hashable {
             }
         }
         if headerBytes &+ remaining > packetBytesMax {
-            throw DecodingError(.packetTooLarge, "a packet of \(headerBytes + remaining) bytes, at most \(packetBytesMax)")
+            throw DecodingError(
+                .packetTooLarge,
+                "a packet of \(headerBytes + remaining) bytes, at most \(packetBytesMax)"
+            )
         }
         return FixedHeader(firstByte: firstByte, headerBytes: headerBytes, remainingBytes: remaining)
     }

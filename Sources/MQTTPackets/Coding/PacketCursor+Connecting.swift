@@ -71,7 +71,10 @@ extension PacketCursor {
         let reason = ReasonCode(rawValue: code)
         guard reason.isAllowed(in: .connack) else { throw .malformed("CONNACK reason code") }
         return Connack(
-            sessionPresent: sessionPresent, reasonCode: reason, properties: try properties(bytes, in: .connack))
+            sessionPresent: sessionPresent,
+            reasonCode: reason,
+            properties: try properties(bytes, in: .connack)
+        )
     }
 
     mutating func disconnect(_ bytes: Span<UInt8>, _ version: ProtocolVersion) throws(DecodingError) -> Disconnect {

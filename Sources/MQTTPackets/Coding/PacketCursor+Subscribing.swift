@@ -40,7 +40,8 @@ extension PacketCursor {
         if version == .v5 { suback.properties = try properties(bytes, in: .suback) }
         while remaining > 0 {
             let reason = ReasonCode(rawValue: try byte(bytes))
-            let isAllowed = version == .v5 ? reason.isAllowed(in: .suback) : reason.rawValue <= 2 || reason.rawValue == 0x80
+            let isAllowed =
+                version == .v5 ? reason.isAllowed(in: .suback) : reason.rawValue <= 2 || reason.rawValue == 0x80
             guard isAllowed else { throw .malformed("SUBACK reason code") }  // [MQTT-3.9.3-2]
             suback.reasonCodes.append(reason)
         }

@@ -51,7 +51,12 @@ extension PacketCursor {
             throw .protocolError("response topic with wildcards")  // [MQTT-3.3.2-14]
         }
         return ScannedProperty(
-            identifier: identifier, whole: start..<at, integer: integer, first: first, second: second)
+            identifier: identifier,
+            whole: start..<at,
+            integer: integer,
+            first: first,
+            second: second
+        )
     }
 
     /// Reads the property length and all properties.

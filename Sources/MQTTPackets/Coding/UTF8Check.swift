@@ -10,7 +10,9 @@ package enum UTF8Check {
         while at < bytes.count {
             let byte = bytes[at]
             if byte < 0x80 {
-                if byte == 0 || (wildcards && (byte == Topics.singleLevel || byte == Topics.multiLevel)) { return false }
+                if byte == 0 || (wildcards && (byte == Topics.singleLevel || byte == Topics.multiLevel)) {
+                    return false
+                }
                 at += 1
                 continue
             }

@@ -13,8 +13,10 @@ public struct SubscriptionOptions: Sendable, Hashable {
     public var noLocal: Bool
     /// Messages keep the retain flag that they were published with.
     public var retainAsPublished: Bool
+    /// When retained messages are sent for this subscription.
     public var retainHandling: RetainHandling
 
+    /// The defaults are what 3.1.1 does, but for the QoS.
     public init(
         qos: QoS = .atMostOnce,
         noLocal: Bool = false,
@@ -34,7 +36,8 @@ public struct SubscriptionOptions: Sendable, Hashable {
             if byte & 0xFC != 0 { return nil }  // [MQTT-3-8.3-4]
             return
         }
-        guard byte & 0xC0 == 0, let handling = RetainHandling(rawValue: byte >> 4 & 3) else { return nil }  // [MQTT-3.8.3-5]
+        // [MQTT-3.8.3-5]
+        guard byte & 0xC0 == 0, let handling = RetainHandling(rawValue: byte >> 4 & 3) else { return nil }
         noLocal = byte & 4 != 0
         retainAsPublished = byte & 8 != 0
         retainHandling = handling

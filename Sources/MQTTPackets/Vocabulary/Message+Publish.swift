@@ -14,7 +14,10 @@ extension Message {
         )
         let span = bytes.readableBytesUInt8Span
         self.init(
-            copying: span, view, publisher: publisher, expiresAt: expiresAt,
+            copying: span,
+            view,
+            publisher: publisher,
+            expiresAt: expiresAt,
             topicHash: TopicHash.hash(span.extracting(view.topic), seed: seed)
         )
     }
@@ -29,7 +32,8 @@ extension Publish {
             payload: message.payload,
             qos: message.qos,
             isRetained: message.isRetained,
-            properties: (try? Properties(decoding: bytes.readableBytesUInt8Span, message.view.properties, in: .publish)) ?? Properties()
+            properties: (try? Properties(decoding: bytes.readableBytesUInt8Span, message.view.properties, in: .publish))
+                ?? Properties()
         )
     }
 }

@@ -53,6 +53,7 @@ public final class Message: Sendable {
     /// The name of the topic that the message was published to.
     public var topic: String { string(in: view.topic) }
 
+    /// The application's bytes, shared with the message and not copied.
     public var payload: ByteBuffer {
         bytes.getSlice(at: bytes.readerIndex + view.payload.lowerBound, length: view.payload.count) ?? ByteBuffer()
     }

@@ -4,11 +4,14 @@ import NIOCore
 ///
 /// User properties keep their order and may repeat [MQTT-3.3.2-18]; any other property stands once.
 public struct Properties: Sendable, Hashable {
+    /// As they stand on the wire.
     public private(set) var elements: [Property]
 
+    /// No properties.
     public init() { elements = [] }
     package init(_ elements: [Property]) { self.elements = elements }
 
+    /// Whether there are none, as always before 5.0.
     public var isEmpty: Bool { elements.isEmpty }
 
     package mutating func append(_ identifier: PropertyIdentifier, _ value: Property.Value) {
@@ -23,7 +26,7 @@ public struct Properties: Sendable, Hashable {
         elements.first { $0.identifier == identifier }?.value
     }
 
-    /// The value of a property that is a number.
+    /// The value of a property that is a number. Setting one that is not, or a value beyond its field, is a programmer error.
     public subscript(integer identifier: PropertyIdentifier) -> UInt32? {
         get {
             guard case .integer(let value)? = first(identifier) else { return nil }
@@ -32,7 +35,7 @@ public struct Properties: Sendable, Hashable {
         set { set(identifier, newValue.map(Property.Value.integer)) }
     }
 
-    /// The value of a property that is a string.
+    /// The value of a property that is a string. Setting one that is not, or over 65,535 bytes, is a programmer error.
     public subscript(string identifier: PropertyIdentifier) -> String? {
         get {
             guard case .string(let value)? = first(identifier) else { return nil }
@@ -41,7 +44,7 @@ public struct Properties: Sendable, Hashable {
         set { set(identifier, newValue.map(Property.Value.string)) }
     }
 
-    /// The value of a property that is binary data.
+    /// The value of a property that is binary data. Setting one that is not, or over 65,535 bytes, is a programmer error.
     public subscript(binary identifier: PropertyIdentifier) -> ByteBuffer? {
         get {
             guard case .binary(let value)? = first(identifier) else { return nil }
@@ -58,7 +61,9 @@ public struct Properties: Sendable, Hashable {
         }
     }
 
+    /// Adds a user property behind the others. Name and value have at most 65,535 bytes each.
     public mutating func appendUserProperty(_ name: String, _ value: String) {
+        precondition(PropertyIdentifier.userProperty.accepts(.pair(name, value)), "a string has at most 65,535 bytes")
         append(.userProperty, .pair(name, value))
     }
 

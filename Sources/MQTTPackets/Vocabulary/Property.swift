@@ -106,6 +106,7 @@ package enum PropertyPlace: UInt8, Sendable {
 
 /// One property with its value.
 public struct Property: Sendable, Hashable {
+    /// What a value is: a number of any width, a string, bytes, or the two strings of a user property.
     public enum Value: Sendable, Hashable {
         case integer(UInt32)
         case string(String)
@@ -113,7 +114,9 @@ public struct Property: Sendable, Hashable {
         case pair(String, String)
     }
 
+    /// Which property it is.
     public let identifier: PropertyIdentifier
+    /// In the form that belongs to the identifier.
     public let value: Value
 
     package init(_ identifier: PropertyIdentifier, _ value: Value) {

@@ -7,6 +7,7 @@ public enum QoS: UInt8, Sendable, Hashable, CaseIterable, Comparable {
     /// The message arrives exactly once.
     case exactlyOnce = 2
 
+    /// Orders by strength of the promise.
     @inlinable
     public static func < (lhs: Self, rhs: Self) -> Bool { lhs.rawValue < rhs.rawValue }
 }
