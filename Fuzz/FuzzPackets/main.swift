@@ -24,6 +24,7 @@ private func runDriver(
 private func demand(_ holds: Bool, _ sentence: String, _ packet: Packet? = nil) {
     guard !holds else { return }
     print("\(sentence): \(packet.map(String.init(describing:)) ?? "")")
+    fflush(nil)
     abort()
 }
 

@@ -22,10 +22,10 @@ extension BrokerCore {
         budget = limits.deliveriesPerTurn
         var waiting: [Int32] = []
         swap(&waiting, &waitingConnections)
-        for slot in waiting { releaseAnswers(Int(slot)) }
+        for slot in waiting where Int(slot) < connections.count { releaseAnswers(Int(slot)) }
         var sessionsWaiting: [Int32] = []
         swap(&sessionsWaiting, &waitingSessions)
-        for s in sessionsWaiting {
+        for s in sessionsWaiting where Int(s) < sessions.count {
             guard let connection = sessions[Int(s)]?.connection, connection >= 0 else { continue }
             if connections[Int(connection)].state == .connected { pump(Int(connection)) }
         }

@@ -40,7 +40,7 @@ extension BrokerCore {
 
     /// Ends the connection that has this client identifier, whatever loop it is on [MQTT-3.1.4-3].
     private mutating func takeOver(_ clientID: String) {
-        guard let s = sessionOfClient[clientID], let connection = sessions[Int(s)]?.connection, connection >= 0 else {
+        guard let s = sessionOfClient[Array(clientID.utf8)], let connection = sessions[Int(s)]?.connection, connection >= 0 else {
             return
         }
         disconnect(Int(connection), .sessionTakenOver, explanation: "session taken over")
@@ -48,7 +48,7 @@ extension BrokerCore {
 
     private mutating func beginSession(_ connect: Connect) -> (Int, isPresent: Bool) {
         let expiry = connect.sessionExpiryInterval
-        if let s = sessionOfClient[connect.clientID].map(Int.init) {
+        if let s = sessionOfClient[Array(connect.clientID.utf8)].map(Int.init) {
             if !connect.cleanStart {
                 sessions[s]?.willDue = nil  // [MQTT-3.1.3-9]
                 sessions[s]?.endDue = nil
@@ -68,7 +68,7 @@ extension BrokerCore {
         } else {
             sessions[Int(slot)] = SessionSlot(state)
         }
-        sessionOfClient[connect.clientID] = slot
+        sessionOfClient[Array(connect.clientID.utf8)] = slot
         change(Int(slot)) {
             .sessionBegan(incarnation: $0, clientID: connect.clientID, expiryInterval: expiry)
         }
@@ -226,7 +226,7 @@ extension BrokerCore {
         for number in slot.subscriptions.values.sorted() { tree.remove(number) }
         redistribute(from: s, onlyUnsent: false)
         change(s) { .sessionEnded(incarnation: $0) }
-        sessionOfClient[slot.state.clientID] = nil
+        sessionOfClient[Array(slot.state.clientID.utf8)] = nil
         if let queue = sessions[s]?.state.outbound, !queue.isEmpty { discarded.append(queue) }
         sessions[s] = nil
         freeSessions.append(Int32(s))

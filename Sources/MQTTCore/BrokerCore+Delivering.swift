@@ -55,7 +55,7 @@ extension BrokerCore {
         }
         var head = PublishHead(firstByte: 0x30 | (isRetained ? 1 : 0), packetID: 0, version: connections[c].version)
         head.identifiers = identifiers
-        send(head, bytes, view, publication.message, publication.expiresAt, publication.topicHash, c)
+        send(head, bytes, view, publication.sharedPayload, publication.expiresAt, publication.topicHash, c)
     }
 
     /// Writes a PUBLISH, with an alias where the client takes them. False where it is larger than the client takes:
@@ -65,7 +65,7 @@ extension BrokerCore {
         _ publishHead: PublishHead,
         _ bytes: Span<UInt8>,
         _ view: PublishView,
-        _ shared: Message?,
+        _ shared: ByteBuffer?,
         _ expiresAt: Int64,
         _ topicHash: UInt64,
         _ c: Int
@@ -155,7 +155,7 @@ extension BrokerCore {
         head.identifiers = entry.identifiers
         let bytes = message.bytes
         let isSent = send(
-            head, bytes.readableBytesUInt8Span, message.view, message, message.expiresAt, message.topicHash, c)
+            head, bytes.span, message.view, nil, message.expiresAt, message.topicHash, c)
         if isSent {
             sessions[s]?.state.outbound.published()
         } else {

@@ -14,12 +14,12 @@ package struct OutputEntry: Sendable {
 }
 
 extension BrokerCore {
-    /// What the loop has to write, close and resume. Once it was woken and there is nothing, it may be woken again.
+    /// The loop was woken and found nothing more to do: it has to be woken again.
+    package mutating func fellAsleep(loop: Int) { loops[loop].isWoken = false }
+
+    /// What the loop has to write, close and resume.
     package mutating func takeOutput(loop: Int) -> [OutputEntry] {
-        guard !loops[loop].touched.isEmpty else {
-            loops[loop].isWoken = false
-            return []
-        }
+        guard !loops[loop].touched.isEmpty else { return [] }
         var touched: [Int32] = []
         swap(&touched, &loops[loop].touched)
         var output: [OutputEntry] = []
@@ -27,7 +27,7 @@ extension BrokerCore {
         for slot in touched {
             let c = Int(slot)
             // A slot that was freed and used again may stand here for another loop: then it is in that list too.
-            guard connections[c].loop == loop else { continue }
+            guard c < connections.count, connections[c].loop == loop else { continue }
             connections[c].isTouched = false
             guard connections[c].state != .free, connections[c].state != .awaitingCommit else { continue }
             let closes = connections[c].state == .closing

@@ -119,7 +119,7 @@ extension BrokerCore {
         if view.isRetained { retain(bytes, view, &publication) }
         let route = cache.route(of: topic, hash: hash, in: tree)
         if route.receivers.count > 1 && view.payload.count >= SendBuffer.referencedBytesMin {
-            publication.makeMessage(bytes, view)
+            publication.sharedPayload = bytes.buffer(in: view.payload)
         }
         for receiver in route.receivers {
             let isPublisher = Int(receiver.session) == s
@@ -176,13 +176,15 @@ extension BrokerCore {
     mutating func publish(_ message: Message, publisher s: Int) {
         let bytes = message.bytes
         _ = route(
-            bytes.readableBytesUInt8Span, message.view, expiresAt: message.expiresAt, publisher: s, existing: message)
+            bytes.span, message.view, expiresAt: message.expiresAt, publisher: s, existing: message)
     }
 }
 
 /// One message on its way through the core. It is copied into storage of its own when the first receiver needs that.
 struct Publication {
     var message: Message?
+    /// A large payload that goes to several connections now, once for all of them.
+    var sharedPayload: ByteBuffer?
     let publisher: Int
     let expiresAt: Int64
     let topicHash: UInt64

@@ -13,7 +13,8 @@ extension BrokerCore {
         isNew: Bool,
         _ s: Int
     ) {
-        sessions[s]?.replays.removeAll { $0.filterText == wanted.filter }
+        let subscription = Array(wanted.filter.utf8)
+        sessions[s]?.replays.removeAll { $0.subscription == subscription }
         guard filter.group == nil, retained.count > 0 else { return }
         switch wanted.options.retainHandling {
         case .never: return  // [MQTT-3.3.1-11]
@@ -22,7 +23,7 @@ extension BrokerCore {
         }
         sessions[s]?.replays.append(
             RetainedReplay(
-                filterText: wanted.filter, filter: filter.filter, options: wanted.options, identifier: identifier,
+                subscription: subscription, filter: filter.filter, options: wanted.options, identifier: identifier,
                 versionMax: retained.version))
     }
 
@@ -60,16 +61,21 @@ extension BrokerCore {
         }
     }
 
+    private func isPublisher(_ s: Int, of message: Message) -> Bool {
+        guard let publisher = message.publisher, let clientID = sessions[s]?.state.clientID else { return false }
+        return publisher.utf8.elementsEqual(clientID.utf8)
+    }
+
     private mutating func deliverRetained(_ found: Retained, _ replay: RetainedReplay, _ s: Int) {
         let message = found.message
         guard found.version <= replay.versionMax else { return }
         guard message.expiresAt > now else {
             let bytes = message.bytes
-            retained.remove(bytes.readableBytesUInt8Span.extracting(message.view.topic))
+            retained.remove(bytes.span.extracting(message.view.topic))
             change(.retainedCleared(topic: message.topic))
             return
         }
-        if replay.options.noLocal && message.publisher == sessions[s]?.state.clientID { return }  // [MQTT-3.8.3-3]
+        if replay.options.noLocal && isPublisher(s, of: message) { return }  // [MQTT-3.8.3-3]
         let bytes = message.bytes
         var publication = Publication(
             message: message, publisher: -1, expiresAt: message.expiresAt, topicHash: message.topicHash,
@@ -77,6 +83,6 @@ extension BrokerCore {
         let receiver = Receiver(
             session: Int32(s), qos: replay.options.qos, retainAsPublished: true, scope: .always,
             identifiers: replay.identifier > 0 ? [replay.identifier] : [])
-        deliverOwed(bytes.readableBytesUInt8Span, message.view, &publication, to: receiver)
+        deliverOwed(bytes.span, message.view, &publication, to: receiver)
     }
 }

@@ -23,14 +23,15 @@ extension BrokerCore {
         guard filter.filter.count(where: { $0 == Topics.separator }) < limits.topicLevelsMax else {
             return .topicFilterInvalid
         }
-        let known = sessions[s]?.subscriptions[wanted.filter]
+        let key = Array(wanted.filter.utf8)
+        let known = sessions[s]?.subscriptions[key]
         if let known {
             tree.update(known, options: wanted.options, identifier: identifier)  // [MQTT-3.8.4-3]
         } else {
             guard sessions[s]?.subscriptions.count ?? 0 < limits.subscriptionsMax else { return .quotaExceeded }
             let number = tree.insert(
                 session: Int32(s), filter: filter, options: wanted.options, identifier: identifier)
-            sessions[s]?.subscriptions[wanted.filter] = number
+            sessions[s]?.subscriptions[key] = number
         }
         change(s) {
             .subscribed(incarnation: $0, filter: wanted.filter, options: wanted.options, identifier: identifier)
@@ -44,14 +45,15 @@ extension BrokerCore {
         var reasonCodes: [ReasonCode] = []
         for filter in unsubscribe.filters {
             budget -= 1
-            guard let number = sessions[s]?.subscriptions.removeValue(forKey: filter) else {
+            let key = Array(filter.utf8)
+            guard let number = sessions[s]?.subscriptions.removeValue(forKey: key) else {
                 reasonCodes.append(ParsedFilter(filter) == nil ? .topicFilterInvalid : .noSubscriptionExisted)
                 continue
             }
             let group = tree.subscriptions[Int(number)].shared
             let groupID = group >= 0 ? tree.groups[Int(group)].id : 0
             tree.remove(number)
-            sessions[s]?.replays.removeAll { $0.filterText == filter }
+            sessions[s]?.replays.removeAll { $0.subscription == key }
             if groupID > 0 { redistribute(from: s, onlyUnsent: true, group: groupID) }
             change(s) { .unsubscribed(incarnation: $0, filter: filter) }
             reasonCodes.append(.success)
@@ -94,7 +96,7 @@ extension BrokerCore {
                 message: message, publisher: -1, expiresAt: message.expiresAt, topicHash: message.topicHash,
                 publisherID: message.publisher)
             let receiver = Receiver(tree.subscriptions[Int(member)])
-            deliver(bytes.readableBytesUInt8Span, message.view, &publication, to: receiver, group: entry.group)
+            deliver(bytes.span, message.view, &publication, to: receiver, group: entry.group)
         }
     }
 }

@@ -24,8 +24,10 @@ package struct BrokerCore: ~Copyable {
     var freeConnections: [Int32] = []
     var sessions: [SessionSlot?] = []
     var freeSessions: [Int32] = []
-    var sessionOfClient: [String: Int32] = [:]
+    /// By the bytes of the client identifier: strings that differ may be equal to Swift.
+    var sessionOfClient: [[UInt8]: Int32] = [:]
     var nextIncarnation: UInt64 = 1
+    var nextGeneration: UInt32 = 1
     var tree: SubscriptionTree
     var cache = RouteCache()
     var retained = RetainedMessages()
@@ -65,15 +67,15 @@ package struct BrokerCore: ~Copyable {
         let slot = freeConnections.popLast() ?? Int32(connections.count)
         if Int(slot) == connections.count { connections.append(ConnectionSlot()) }
         let c = Int(slot)
-        let generation = connections[c].generation &+ 1
         connections[c] = ConnectionSlot()
-        connections[c].generation = generation
+        connections[c].generation = nextGeneration
+        nextGeneration &+= 1
         connections[c].state = .awaitingConnect
         connections[c].loop = loop
         connections[c].address = address
         connections[c].lastReceived = now
         connections[c].lastAccepted = now
-        let id = ConnectionID(slot: slot, generation: generation)
+        let id = id(c)
         timers.insert(Timer(due: now + configuration.connectTimeout, kind: .connection(id)))
         return id
     }
@@ -83,17 +85,24 @@ package struct BrokerCore: ~Copyable {
         self.now = now
         guard let c = index(id) else { return }
         if connections[c].state != .closing { end(c, reason: reason) }
-        let wasTouched = connections[c].isTouched
-        let generation = connections[c].generation
         connections[c] = ConnectionSlot()
-        connections[c].generation = generation
-        connections[c].isTouched = wasTouched
         freeConnections.append(id.slot)
+    }
+
+    /// After a mass close: gives back the slots behind the last one in use.
+    package mutating func compact() {
+        while connections.last?.state == .free { connections.removeLast() }
+        while case .some(.none) = sessions.last { sessions.removeLast() }
+        freeConnections = freeConnections.filter { Int($0) < connections.count }
+        freeSessions = freeSessions.filter { Int($0) < sessions.count }
+        // Only a new array has less capacity.
+        connections = [] + connections
+        sessions = [] + sessions
     }
 
     func index(_ id: ConnectionID) -> Int? {
         let c = Int(id.slot)
-        guard connections[c].generation == id.generation, connections[c].state != .free else { return nil }
+        guard c < connections.count, connections[c].generation == id.generation, connections[c].state != .free else { return nil }
         return c
     }
 

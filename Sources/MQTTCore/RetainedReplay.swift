@@ -5,7 +5,8 @@ import MQTTPackets
 /// It yields as the connection takes its output, so that a subscription to `#` over a million topics costs no more at
 /// a time than one page.
 struct RetainedReplay: Sendable {
-    let filterText: String
+    /// The bytes of the filter as the client wrote it.
+    let subscription: [UInt8]
     let filter: [[UInt8]]
     let options: SubscriptionOptions
     let identifier: UInt32
@@ -17,13 +18,13 @@ struct RetainedReplay: Sendable {
     var pulledForward: Set<[UInt8]> = []
 
     init(
-        filterText: String,
+        subscription: [UInt8],
         filter: [UInt8],
         options: SubscriptionOptions,
         identifier: UInt32,
         versionMax: UInt64
     ) {
-        self.filterText = filterText
+        self.subscription = subscription
         self.filter = filter.split(separator: Topics.separator, omittingEmptySubsequences: false).map(Array.init)
         self.options = options
         self.identifier = identifier

@@ -53,22 +53,23 @@ package struct SendBuffer: Sendable {
         sealIfFull()
     }
 
-    /// A PUBLISH whose topic, properties and payload stand in `source`; `payload` is set where they may be shared.
+    /// A PUBLISH whose topic, properties and payload stand in `source`. `payload` is the payload in storage of its own,
+    /// where there is one: then it is referenced, not copied.
     mutating func appendPublish(
         _ head: PublishHead,
         _ source: Span<UInt8>,
         _ view: PublishView,
-        sharing payload: Message?
+        sharing payload: ByteBuffer?
     ) {
-        let isShared = payload != nil && view.payload.count >= Self.referencedBytesMin
+        let isShared = payload != nil
         let written = head.packetBytes &- (isShared ? view.payload.count : 0)
         bytes &+= head.packetBytes
         current.writeWithUnsafeMutableBytes(minimumWritableBytes: written) { target in
             head.write(to: target, source, view, includingPayload: !isShared)
         }
-        if isShared, let payload {
+        if let payload {
             seal()
-            full.append(payload.payload)
+            full.append(payload)
         } else {
             sealIfFull()
         }

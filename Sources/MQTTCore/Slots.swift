@@ -63,8 +63,8 @@ struct SessionSlot: Sendable {
     /// -1 while there is none.
     var connection: Int32 = -1
     var state: BrokerSession
-    /// Filter as the client wrote it → number of the subscription.
-    var subscriptions: [String: Int32] = [:]
+    /// The bytes of the filter as the client wrote it → number of the subscription.
+    var subscriptions: [[UInt8]: Int32] = [:]
     var replays: [RetainedReplay] = []
     /// The will of the connection that is there or that has just gone.
     var will: PendingWill?

@@ -36,7 +36,7 @@ package struct RetainedMessages: Sendable {
             return
         }
         let bytes = message.bytes
-        let (chunk, at, isThere) = find(bytes.readableBytesUInt8Span.extracting(message.view.topic))
+        let (chunk, at, isThere) = find(bytes.span.extracting(message.view.topic))
         if isThere {
             count -= 1
             bytesHeld -= chunks[chunk][at].message.bytesHeld
@@ -86,7 +86,7 @@ package struct RetainedMessages: Sendable {
             budget -= 1
             guard let retained = first(from: key, inclusive: isInclusive) else { return .exhausted }
             let bytes = retained.message.bytes
-            let topic = bytes.readableBytesUInt8Span.extracting(retained.message.view.topic)
+            let topic = bytes.span.extracting(retained.message.view.topic)
             switch Self.compare(topic, to: filter) {
             case .matches: return .found(retained)
             case .skip(let next):
@@ -133,7 +133,7 @@ package struct RetainedMessages: Sendable {
     private static func order(_ topic: Span<UInt8>, _ retained: Retained) -> Int {
         let message = retained.message
         let bytes = message.bytes
-        return order(topic, bytes.readableBytesUInt8Span.extracting(message.view.topic))
+        return order(topic, bytes.span.extracting(message.view.topic))
     }
 
     /// Byte order, but `/` before all.

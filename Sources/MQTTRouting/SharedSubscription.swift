@@ -2,13 +2,13 @@
 package struct SharedSubscription: Sendable {
     /// Never given again, unlike the number of its slot.
     package let id: UInt32
-    package let name: String
+    package let name: [UInt8]
     /// Numbers of subscriptions.
     package private(set) var members: [Int32] = []
     /// The position of the member whose turn is next.
     package var turn = 0
 
-    init(id: UInt32, name: String) {
+    init(id: UInt32, name: [UInt8]) {
         self.id = id
         self.name = name
     }

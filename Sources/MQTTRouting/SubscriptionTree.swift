@@ -68,7 +68,7 @@ package struct SubscriptionTree: Sendable {
         var subscription = Subscription(
             session: session, options: options, identifier: identifier, shared: -1, node: node, position: 0)
         if let name = filter.group {
-            subscription.shared = makeGroup(name, node: node)
+            subscription.shared = makeGroup(Array(name.utf8), node: node)
             subscription.position = groups[Int(subscription.shared)].append(number)
         } else {
             subscription.position = nodes[Int(node)].subscriptions.count
@@ -224,7 +224,7 @@ package struct SubscriptionTree: Sendable {
         }
     }
 
-    private mutating func makeGroup(_ name: String, node: Int32) -> Int32 {
+    private mutating func makeGroup(_ name: [UInt8], node: Int32) -> Int32 {
         if let known = nodes[Int(node)].shared.first(where: { groups[Int($0)].name == name }) { return known }
         let group = SharedSubscription(id: nextGroupID, name: name)
         nextGroupID &+= 1

@@ -24,30 +24,47 @@ final class ConnectionLog: Sendable {
                 logger.info(
                     "client connected",
                     metadata: [
-                        "client": "\(clientID)", "address": "\(address)", "protocol": "\(version)",
+                        "client": "\(Self.printable(clientID))", "address": "\(address)", "protocol": "\(version)",
                         "session": sessionPresent ? "resumed" : "new", "keep-alive": "\(keepAlive)",
                     ])
             case .disconnected(let clientID, let address, let version, let reason):
                 logger.info(
                     "client disconnected",
                     metadata: [
-                        "client": "\(clientID)", "address": "\(address)",
+                        "client": "\(Self.printable(clientID))", "address": "\(address)",
                         "protocol": "\(version.map(String.init(describing:)) ?? "none")", "reason": "\(reason)",
                     ])
             }
         }
     }
 
+    /// What a client chose is not to look like lines of ours: control characters are escaped.
+    private static func printable(_ text: String) -> String {
+        guard text.unicodeScalars.contains(where: isControl) else { return text }
+        return text.unicodeScalars.map { isControl($0) ? $0.escaped(asASCII: true) : String($0) }.joined()
+    }
+
+    private static func isControl(_ scalar: Unicode.Scalar) -> Bool {
+        switch scalar.properties.generalCategory {
+        case .control, .format, .lineSeparator, .paragraphSeparator: true
+        default: false
+        }
+    }
+
     func connectionClosed() { closed.add(1, ordering: .relaxed) }
 
-    /// The C library keeps what it was given back, and after a mass close that would be most of the memory: it is told to
-    /// let go once the closing has come to rest.
-    func tick() {
+    /// Whether many connections have closed, and none since the last time this was asked.
+    func hasComeToRest() -> Bool {
         let count = closed.load(ordering: .relaxed)
         let before = seen.exchange(count, ordering: .relaxed)
         let trimmed = closedAtTrim.load(ordering: .relaxed)
-        guard count == before, count - trimmed >= Self.closedBeforeTrim else { return }
+        guard count == before, count - trimmed >= Self.closedBeforeTrim else { return false }
         closedAtTrim.store(count, ordering: .relaxed)
+        return true
+    }
+
+    /// The C library keeps what it was given back; after a mass close that is most of the memory.
+    func trimMemory() {
         NIOSingletons.posixBlockingThreadPool.submit { _ in apus_trim_memory() }
     }
 }

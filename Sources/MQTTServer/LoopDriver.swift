@@ -21,6 +21,11 @@ final class LoopDriver {
         let eventLoop: any EventLoop
         let driver: NIOLoopBound<LoopDriver>
 
+        func compact() {
+            let driver = driver
+            eventLoop.execute { driver.value.compact() }
+        }
+
         func wake() {
             let driver = driver
             eventLoop.execute { driver.value.woken() }
@@ -60,7 +65,11 @@ final class LoopDriver {
     private func tick() {
         guard !isStopped else { return }
         let isDone = turn { $0.expire(at: Clock.now) }
-        if isDone { log.tick() }
+        if isDone && log.hasComeToRest() {
+            turn { $0.compact() }
+            for peer in peers { peer.compact() }
+            log.trimMemory()
+        }
         schedule(in: isDone ? Self.tickInterval : Self.betweenTurns) { $0.tick() }
     }
 
@@ -77,6 +86,12 @@ final class LoopDriver {
         handlers[Int(id.slot)] = nil
         turn { $0.closed(id, reason: reason, at: Clock.now) }
         log.connectionClosed()
+    }
+
+    /// Gives back the places behind the last connection.
+    private func compact() {
+        while case .some(.none) = handlers.last { handlers.removeLast() }
+        handlers = [] + handlers
     }
 
     /// The channels of all connections that are open.
@@ -110,7 +125,8 @@ final class LoopDriver {
         isWriting = true
         while let entry = pending.popFirst() {
             // A connection that has closed meanwhile left its place, perhaps to another.
-            guard let handler = handlers[Int(entry.connection.slot)], handler.id == entry.connection else { continue }
+            let slot = Int(entry.connection.slot)
+            guard slot < handlers.count, let handler = handlers[slot], handler.id == entry.connection else { continue }
             handler.perform(entry)
         }
         isWriting = false
@@ -118,15 +134,14 @@ final class LoopDriver {
 
     /// Another loop's turn left something for this one. It stays awake until it has found nothing.
     private func woken() {
-        let hadOutput = turnTellingOutput()
-        if hadOutput { schedule { $0.woken() } }
-    }
-
-    private func turnTellingOutput() -> Bool {
         let index = index
-        let after = core.withLock { AfterTurn(of: &$0, loop: index) }
+        let after = core.withLock { core in
+            let after = AfterTurn(of: &core, loop: index)
+            if after.output.isEmpty { core.fellAsleep(loop: index) }
+            return after
+        }
         perform(after)
-        return !after.output.isEmpty
+        if !after.output.isEmpty { schedule { $0.woken() } }
     }
 
     private func scheduleFeed() {

@@ -16,7 +16,7 @@ struct Serve: AsyncParsableCommand {
         discussion: "Listens on this machine alone, at port 1883, unless told otherwise. SIGTERM and SIGINT end it."
     )
 
-    @Option(name: .shortAndLong, help: "The TCP port to listen on; 0 lets the system choose.")
+    @Option(name: .shortAndLong, parsing: .unconditional, help: "The TCP port to listen on; 0 lets the system choose.")
     var port: Int = 1883
 
     @Option(help: "The address to listen on. localhost is 127.0.0.1 and ::1.")
@@ -55,16 +55,16 @@ struct Serve: AsyncParsableCommand {
             throw ValidationError("--connect-timeout is a number of seconds above 0, at most 86400.")
         }
         if inMemory && data != nil { throw ValidationError("--in-memory and --data exclude each other.") }
-        if !isLoopback(host) && !allowAnonymous {
-            throw ValidationError(
-                "Listening on \(host) lets other machines in without authentication: add --allow-anonymous to do so.")
-        }
         if let responseInformation, responseInformation.utf8.count > 65_535 {
             throw ValidationError("--response-information has at most 65535 bytes.")
         }
     }
 
     func run() async throws {
+        guard isLoopback(host) || allowAnonymous else {
+            throw CommandFailure(
+                "listening on \(host) lets other machines in without authentication: add --allow-anonymous to do so")
+        }
         var logger = Logger(label: "apus", factory: StreamLogHandler.standardError(label:))
         logger.logLevel = logLevel
         raiseOpenFiles()

@@ -32,7 +32,7 @@ extension Publish {
             payload: message.payload,
             qos: message.qos,
             isRetained: message.isRetained,
-            properties: (try? Properties(decoding: bytes.readableBytesUInt8Span, message.view.properties, in: .publish))
+            properties: (try? Properties(decoding: bytes.span, message.view.properties, in: .publish))
                 ?? Properties()
         )
     }

@@ -7,7 +7,7 @@ import NIOCore
 /// stamped on when it is sent.
 public final class Message: Sendable {
     /// Topic, forwarded properties and payload.
-    package let bytes: ByteBuffer
+    package let bytes: [UInt8]
     /// The layout of `bytes`, with QoS and retain flag as published.
     package let view: PublishView
     /// The client identifier of the publisher; nil for the broker itself.
@@ -26,12 +26,9 @@ public final class Message: Sendable {
         var forwardedBytes = 0
         published.forEachForwardedProperty(source) { forwardedBytes += $0.count }
         let total = published.topic.count + forwardedBytes + published.payload.count
-        var storage = ByteBuffer()
-        storage.reserveCapacity(total)
-        storage.writeBytes(source.extracting(published.topic).bytes)
-        for part in Self.forwardedParts(source, published) { storage.writeBytes(source.extracting(part).bytes) }
-        storage.writeBytes(source.extracting(published.payload).bytes)
-        bytes = storage
+        bytes = [UInt8](unsafeUninitializedCapacity: total) { storage, count in
+            count = Self.copy(source, published, into: UnsafeMutableRawBufferPointer(storage))
+        }
         view = PublishView(
             firstByte: published.firstByte,
             topicBytes: published.topic.count,
@@ -43,36 +40,55 @@ public final class Message: Sendable {
         self.topicHash = topicHash
     }
 
-    private static func forwardedParts(_ source: Span<UInt8>, _ view: PublishView) -> [Range<Int>] {
-        guard view.needsRewriting else { return view.properties.isEmpty ? [] : [view.properties] }
-        var parts: [Range<Int>] = []
-        view.forEachForwardedProperty(source) { parts.append($0) }
-        return parts
+    /// Topic, forwarded properties and payload, one after the other.
+    private static func copy(
+        _ source: Span<UInt8>,
+        _ view: PublishView,
+        into target: UnsafeMutableRawBufferPointer
+    ) -> Int {
+        var at = copy(source, view.topic, to: target, at: 0)
+        view.forEachForwardedProperty(source) { range in
+            at += copy(source, range, to: target, at: at)
+        }
+        at += copy(source, view.payload, to: target, at: at)
+        return at
+    }
+
+    private static func copy(
+        _ source: Span<UInt8>,
+        _ range: Range<Int>,
+        to target: UnsafeMutableRawBufferPointer,
+        at: Int
+    ) -> Int {
+        guard !range.isEmpty else { return 0 }
+        source.extracting(range).withUnsafeBytes { part in
+            UnsafeMutableRawBufferPointer(rebasing: target[at..<(at + range.count)]).copyMemory(from: part)
+        }
+        return range.count
     }
 
     /// The name of the topic that the message was published to.
     public var topic: String { string(in: view.topic) }
 
     /// The application's bytes, shared with the message and not copied.
-    public var payload: ByteBuffer {
-        bytes.getSlice(at: bytes.readerIndex + view.payload.lowerBound, length: view.payload.count) ?? ByteBuffer()
-    }
+    /// A copy of the payload.
+    public var payload: ByteBuffer { ByteBuffer(bytes: bytes[view.payload]) }
 
     /// The payload as text; ill-formed UTF-8 is repaired with U+FFFD.
     public var payloadString: String { string(in: view.payload) }
 
-    private func string(in range: Range<Int>) -> String {
-        let bytes = bytes  // a span may borrow from a local, not from a class
-        return bytes.readableBytesUInt8Span.string(in: range)
-    }
+    private func string(in range: Range<Int>) -> String { String(decoding: bytes[range], as: UTF8.self) }
 
     /// The QoS that it was published with.
     public var qos: QoS { view.qos }
     /// Whether it was published with the retain flag.
     public var isRetained: Bool { view.isRetained }
 
+    /// The objects that a message consists of, beside its bytes.
+    private static let bytesAround = 208
+
     /// What the message takes in memory: its bytes and about what the objects around them take.
-    package var bytesHeld: Int { bytes.capacity + 160 }
+    package var bytesHeld: Int { bytes.count + Self.bytesAround }
 
     /// Whole seconds until it expires, as they are sent on [MQTT-3.3.2-6]; nil for never.
     package func remainingExpiry(at now: Int64) -> UInt32? {

@@ -3,7 +3,7 @@ const assert = require('assert')
 const { topic, connect, done, messages, leave, once } = require('./peer')
 
 async function main() {
-  const subscriber = await connect('subscriber', { properties: { receiveMaximum: 5, topicAliasMaximum: 4 } })
+  const subscriber = await connect('subscriber', { topicAliasMaximum: 4, properties: { receiveMaximum: 5 } })
   const publisher = await connect('publisher')
   await done(subscriber, 'subscribe', `${topic}/#`, { qos: 1, properties: { subscriptionIdentifier: 268435455 } })
 
