@@ -59,6 +59,23 @@ let package = Package(
             ],
             swiftSettings: strict
         ),
+        // Tests.
+        .testTarget(name: "MQTTPacketsTests", dependencies: ["MQTTPackets", nio], swiftSettings: strict),
+        .testTarget(name: "TidyTests", swiftSettings: strict),
     ],
     swiftLanguageModes: [.v6]
 )
+
+if Context.environment["APUS_FUZZ"] != nil {
+    package.targets.append(
+        .executableTarget(
+            name: "FuzzPackets",
+            dependencies: ["MQTTPackets", nio],
+            path: "Fuzz/FuzzPackets",
+            swiftSettings: strict
+        ))
+}
+
+if Context.environment["APUS_DOCS"] != nil {
+    package.dependencies.append(.package(url: "https://github.com/swiftlang/swift-docc-plugin.git", from: "1.4.0"))
+}

@@ -9,11 +9,14 @@ import Synchronization
 final class ConnectionLog: Sendable {
     /// Connections that close before memory is given back to the system.
     private static let closedBeforeTrim = 500
+    /// Longer than a closed connection's lingering holds its memory.
+    private static let restTicks = 40
 
     private let logger: Logger
     private let closed = Atomic<Int>(0)
     private let seen = Atomic<Int>(0)
     private let closedAtTrim = Atomic<Int>(0)
+    private let quietTicks = Atomic<Int>(0)
 
     init(_ logger: Logger) { self.logger = logger }
 
@@ -53,12 +56,16 @@ final class ConnectionLog: Sendable {
 
     func connectionClosed() { closed.add(1, ordering: .relaxed) }
 
-    /// Whether many connections have closed, and none since the last time this was asked.
+    /// Whether many connections have closed, and none since this was asked `restTicks` times. Asked by one loop.
     func hasComeToRest() -> Bool {
         let count = closed.load(ordering: .relaxed)
-        let before = seen.exchange(count, ordering: .relaxed)
-        let trimmed = closedAtTrim.load(ordering: .relaxed)
-        guard count == before, count - trimmed >= Self.closedBeforeTrim else { return false }
+        guard count - closedAtTrim.load(ordering: .relaxed) >= Self.closedBeforeTrim else { return false }
+        guard seen.exchange(count, ordering: .relaxed) == count else {
+            quietTicks.store(0, ordering: .relaxed)
+            return false
+        }
+        guard quietTicks.add(1, ordering: .relaxed).newValue >= Self.restTicks else { return false }
+        quietTicks.store(0, ordering: .relaxed)
         closedAtTrim.store(count, ordering: .relaxed)
         return true
     }

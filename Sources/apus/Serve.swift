@@ -47,7 +47,7 @@ struct Serve: AsyncParsableCommand {
     var responseInformation: String?
 
     func validate() throws {
-        guard (0...65_535).contains(port) else { throw ValidationError("--port is a number from 0 to 65535.") }
+        guard (0...65_535).contains(port) else { throw ValidationError("--port is a number from 0 to 65535, not \(port).") }
         if let threads, !(1...1_024).contains(threads) {
             throw ValidationError("--threads is a number from 1 to 1024.")
         }
