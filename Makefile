@@ -56,8 +56,8 @@ test-fuzz: ## what `make test` fuzzes: FUZZ_SECONDS (10)
 	@Scripts/fuzz $(FUZZ_SECONDS)
 
 .PHONY: conformance simulate fuzz bench
-conformance: test-packages ## print each normative statement and what proves it
-	@$(PYTHON) Scripts/conformance-table
+conformance: build test-packages ## test each normative statement and print the table: what proves it, and whether it held
+	@$(PYTHON) Tests/Conformance/table.py $(PYTEST)
 
 simulate: build ## the long simulation, SEEDS (10000)
 	APUS_SIMULATION_SEEDS=$(SEEDS) swift test -c release --skip-build --filter Simulation

@@ -46,7 +46,8 @@ let package = Package(
         .target(
             name: "MQTTServer",
             dependencies: [
-                "MQTTCore", "MQTTSessions", "MQTTStore", "MQTTTransport", "CApusPlatform", nio, posix, deque, logging, lifecycle,
+                "MQTTCore", "MQTTSessions", "MQTTStore", "MQTTTransport", "CApusPlatform", nio, posix, deque, logging,
+                lifecycle,
             ],
             swiftSettings: strict
         ),
@@ -73,7 +74,8 @@ if Context.environment["APUS_FUZZ"] != nil {
             dependencies: ["MQTTPackets", nio],
             path: "Fuzz/FuzzPackets",
             swiftSettings: strict
-        ))
+        )
+    )
 }
 
 if Context.environment["APUS_DOCS"] != nil {

@@ -40,7 +40,9 @@ extension BrokerCore {
 
     /// Ends the connection that has this client identifier, whatever loop it is on [MQTT-3.1.4-3].
     private mutating func takeOver(_ clientID: String) {
-        guard let s = sessionOfClient[Array(clientID.utf8)], let connection = sessions[Int(s)]?.connection, connection >= 0 else {
+        guard let s = sessionOfClient[Array(clientID.utf8)], let connection = sessions[Int(s)]?.connection,
+            connection >= 0
+        else {
             return
         }
         disconnect(Int(connection), .sessionTakenOver, explanation: "session taken over")
@@ -119,8 +121,13 @@ extension BrokerCore {
         let connack = Connack(sessionPresent: sessionPresent, reasonCode: .success, properties: properties)
         events.append(
             .connected(
-                clientID: connect.clientID, address: connections[c].address, version: connect.version,
-                sessionPresent: sessionPresent, keepAlive: connect.keepAlive))
+                clientID: connect.clientID,
+                address: connections[c].address,
+                version: connect.version,
+                sessionPresent: sessionPresent,
+                keepAlive: connect.keepAlive
+            )
+        )
         let ticket = sessions[session(of: c)]?.lastTicket ?? 0
         if ticket > committed {
             // Nothing else enters the send buffer before CONNACK, and it waits for all that the session ever changed.
@@ -193,8 +200,12 @@ extension BrokerCore {
         let clientID = s >= 0 ? sessions[s]?.state.clientID ?? "" : ""
         events.append(
             .disconnected(
-                clientID: clientID, address: connections[c].address,
-                version: hadVersion ? connections[c].version : nil, reason: reason))
+                clientID: clientID,
+                address: connections[c].address,
+                version: hadVersion ? connections[c].version : nil,
+                reason: reason
+            )
+        )
         if s >= 0 { connectionEnded(of: s) }
     }
 

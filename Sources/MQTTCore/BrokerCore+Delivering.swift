@@ -35,8 +35,14 @@ extension BrokerCore {
             let message = publication.makeMessage(bytes, view)
             enqueue(
                 OutboundEntry(
-                    message: message, qos: qos, isRetained: isRetained, identifiers: receiver.identifiers,
-                    group: group), s)
+                    message: message,
+                    qos: qos,
+                    isRetained: isRetained,
+                    identifiers: receiver.identifiers,
+                    group: group
+                ),
+                s
+            )
         }
     }
 
@@ -129,8 +135,10 @@ extension BrokerCore {
             case .release(let number):
                 sessions[s]?.state.outbound.released()
                 answer(
-                    c, .pubrel(Acknowledgement(packetID: OutboundQueue.packetID(number))),
-                    after: sessions[s]?.lastTicket ?? 0)
+                    c,
+                    .pubrel(Acknowledgement(packetID: OutboundQueue.packetID(number))),
+                    after: sessions[s]?.lastTicket ?? 0
+                )
             case .nothing, nil:
                 guard sessions[s]?.replays.isEmpty == false else { return }
                 guard budget > 0 else { return becomeHungry(c) }
@@ -151,11 +159,21 @@ extension BrokerCore {
         }
         let firstByte = 0x30 | entry.qos.rawValue << 1 | (entry.isRetained ? 1 : 0) | (entry.isBegun ? 8 : 0)
         var head = PublishHead(
-            firstByte: firstByte, packetID: OutboundQueue.packetID(number), version: connections[c].version)
+            firstByte: firstByte,
+            packetID: OutboundQueue.packetID(number),
+            version: connections[c].version
+        )
         head.identifiers = entry.identifiers
         let bytes = message.bytes
         let isSent = send(
-            head, bytes.span, message.view, nil, message.expiresAt, message.topicHash, c)
+            head,
+            bytes.span,
+            message.view,
+            nil,
+            message.expiresAt,
+            message.topicHash,
+            c
+        )
         if isSent {
             sessions[s]?.state.outbound.published()
         } else {
@@ -216,7 +234,11 @@ extension BrokerCore {
             return wait(c, WaitingAnswer(ticket: needed, packet: packet))
         }
         connections[c].output.appendAnswer(
-            kind.rawValue << 4 | kind.reservedFlags, id, reason, connections[c].version)
+            kind.rawValue << 4 | kind.reservedFlags,
+            id,
+            reason,
+            connections[c].version
+        )
         touch(c)
     }
 }

@@ -23,8 +23,11 @@ extension BrokerCore {
         let propertyBytes = rewritten.count - topic.count
         rewritten += bytes.extracting(view.payload).toArray()
         var flat = PublishView(
-            firstByte: view.firstByte, topicBytes: topic.count, propertyBytes: propertyBytes,
-            payloadBytes: view.payload.count)
+            firstByte: view.firstByte,
+            topicBytes: topic.count,
+            propertyBytes: propertyBytes,
+            payloadBytes: view.payload.count
+        )
         flat.packetID = view.packetID
         try publishReceived(rewritten.span, flat, expiresAt: expiresAt, c)
     }
@@ -114,8 +117,12 @@ extension BrokerCore {
         let topic = bytes.extracting(view.topic)
         let hash = existing?.topicHash ?? TopicHash.hash(topic, seed: configuration.seed)
         var publication = Publication(
-            message: existing, publisher: s, expiresAt: expiresAt, topicHash: hash,
-            publisherID: sessions[s]?.state.clientID)
+            message: existing,
+            publisher: s,
+            expiresAt: expiresAt,
+            topicHash: hash,
+            publisherID: sessions[s]?.state.clientID
+        )
         if view.isRetained { retain(bytes, view, &publication) }
         let route = cache.route(of: topic, hash: hash, in: tree)
         if route.receivers.count > 1 && view.payload.count >= SendBuffer.referencedBytesMin {
@@ -167,16 +174,28 @@ extension BrokerCore {
         properties.removeAll(.messageExpiryInterval)
         let message = Message(
             Publish(
-                topic: will.topic, payload: will.payload, qos: will.qos, isRetained: will.isRetained,
-                properties: properties),
-            publisher: sessions[s]?.state.clientID, expiresAt: expiresAt, seed: configuration.seed)
+                topic: will.topic,
+                payload: will.payload,
+                qos: will.qos,
+                isRetained: will.isRetained,
+                properties: properties
+            ),
+            publisher: sessions[s]?.state.clientID,
+            expiresAt: expiresAt,
+            seed: configuration.seed
+        )
         publish(message, publisher: s)
     }
 
     mutating func publish(_ message: Message, publisher s: Int) {
         let bytes = message.bytes
         _ = route(
-            bytes.span, message.view, expiresAt: message.expiresAt, publisher: s, existing: message)
+            bytes.span,
+            message.view,
+            expiresAt: message.expiresAt,
+            publisher: s,
+            existing: message
+        )
     }
 }
 

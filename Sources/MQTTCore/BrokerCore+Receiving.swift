@@ -63,7 +63,9 @@ extension BrokerCore {
     private mutating func receivePacket(_ bytes: Span<UInt8>, at: Int, _ c: Int) throws(DecodingError) -> Int? {
         let version = connections[c].version
         guard connections[c].state == .connected else { return try receiveFirst(bytes, at: at, c) }
-        guard let header = try FixedHeader.read(bytes, at: at, packetBytesMax: limits.packetBytesMax) else { return nil }
+        guard let header = try FixedHeader.read(bytes, at: at, packetBytesMax: limits.packetBytesMax) else {
+            return nil
+        }
         let kind = try PacketDecoder.checkFlags(header, version: version)
         guard bytes.count &- at >= header.packetBytes else { return nil }
         budget &-= 1
@@ -78,7 +80,9 @@ extension BrokerCore {
     /// The first packet has to be CONNECT, and is looked at as such from its first byte [MQTT-3.1.0-1].
     private mutating func receiveFirst(_ bytes: Span<UInt8>, at: Int, _ c: Int) throws(DecodingError) -> Int? {
         guard bytes[at] == PacketKind.connect.rawValue << 4 else { throw .protocolError("first packet is no CONNECT") }
-        guard let header = try FixedHeader.read(bytes, at: at, packetBytesMax: limits.packetBytesMax) else { return nil }
+        guard let header = try FixedHeader.read(bytes, at: at, packetBytesMax: limits.packetBytesMax) else {
+            return nil
+        }
         guard bytes.count - at >= header.packetBytes else { return nil }
         if case .connect(let connect) = try PacketDecoder.decode(bytes, at: at, header: header, version: .v5) {
             connectReceived(connect, c)

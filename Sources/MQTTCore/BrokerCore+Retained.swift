@@ -23,8 +23,13 @@ extension BrokerCore {
         }
         sessions[s]?.replays.append(
             RetainedReplay(
-                subscription: subscription, filter: filter.filter, options: wanted.options, identifier: identifier,
-                versionMax: retained.version))
+                subscription: subscription,
+                filter: filter.filter,
+                options: wanted.options,
+                identifier: identifier,
+                versionMax: retained.version
+            )
+        )
     }
 
     /// One step of the oldest replay. False where nothing more can be sent now.
@@ -78,11 +83,19 @@ extension BrokerCore {
         if replay.options.noLocal && isPublisher(s, of: message) { return }  // [MQTT-3.8.3-3]
         let bytes = message.bytes
         var publication = Publication(
-            message: message, publisher: -1, expiresAt: message.expiresAt, topicHash: message.topicHash,
-            publisherID: message.publisher)
+            message: message,
+            publisher: -1,
+            expiresAt: message.expiresAt,
+            topicHash: message.topicHash,
+            publisherID: message.publisher
+        )
         let receiver = Receiver(
-            session: Int32(s), qos: replay.options.qos, retainAsPublished: true, scope: .always,
-            identifiers: replay.identifier > 0 ? [replay.identifier] : [])
+            session: Int32(s),
+            qos: replay.options.qos,
+            retainAsPublished: true,
+            scope: .always,
+            identifiers: replay.identifier > 0 ? [replay.identifier] : []
+        )
         deliverOwed(bytes.span, message.view, &publication, to: receiver)
     }
 }

@@ -30,7 +30,11 @@ extension BrokerCore {
         } else {
             guard sessions[s]?.subscriptions.count ?? 0 < limits.subscriptionsMax else { return .quotaExceeded }
             let number = tree.insert(
-                session: Int32(s), filter: filter, options: wanted.options, identifier: identifier)
+                session: Int32(s),
+                filter: filter,
+                options: wanted.options,
+                identifier: identifier
+            )
             sessions[s]?.subscriptions[key] = number
         }
         change(s) {
@@ -93,8 +97,12 @@ extension BrokerCore {
             }
             let bytes = message.bytes
             var publication = Publication(
-                message: message, publisher: -1, expiresAt: message.expiresAt, topicHash: message.topicHash,
-                publisherID: message.publisher)
+                message: message,
+                publisher: -1,
+                expiresAt: message.expiresAt,
+                topicHash: message.topicHash,
+                publisherID: message.publisher
+            )
             let receiver = Receiver(tree.subscriptions[Int(member)])
             deliver(bytes.span, message.view, &publication, to: receiver, group: entry.group)
         }

@@ -18,12 +18,15 @@ public struct Limits: Sendable {
     public var sendBufferBytesPaced = 256 << 10
     /// Bytes of answers that a client does not take, above which it is not read from.
     public var sendBufferBytesUnread = 1 << 20
+    /// Of a client identifier. Longer ones are refused with 0x85.
     public var clientIDBytesMax = 1_024
+    /// Of a topic filter. Deeper ones are refused with 0x8F.
     public var topicLevelsMax = 128
     /// Subscriptions of one session. More are refused with 0x97.
     public var subscriptionsMax = 100_000
     /// Deliveries of one turn; the rest of a burst is handled in the next.
     public var deliveriesPerTurn = 2_000
 
+    /// The defaults.
     public init() {}
 }

@@ -34,7 +34,8 @@ package struct SendBuffer: Sendable {
     }
 
     /// PUBACK, PUBREC, PUBREL or PUBCOMP.
-    mutating func appendAnswer(_ firstByte: UInt8, _ packetID: UInt16, _ reason: ReasonCode, _ version: ProtocolVersion) {
+    mutating func appendAnswer(_ firstByte: UInt8, _ packetID: UInt16, _ reason: ReasonCode, _ version: ProtocolVersion)
+    {
         if reason == .success || version < .v5 {
             current.writeInteger(UInt32(firstByte) << 24 | 2 << 16 | UInt32(packetID))
             bytes &+= 4

@@ -66,7 +66,13 @@ package struct SubscriptionTree: Sendable {
         let node = makeNode(filter.filter)
         let number = freeSubscriptions.popLast() ?? Int32(subscriptions.count)
         var subscription = Subscription(
-            session: session, options: options, identifier: identifier, shared: -1, node: node, position: 0)
+            session: session,
+            options: options,
+            identifier: identifier,
+            shared: -1,
+            node: node,
+            position: 0
+        )
         if let name = filter.group {
             subscription.shared = makeGroup(Array(name.utf8), node: node)
             subscription.position = groups[Int(subscription.shared)].append(number)
@@ -189,7 +195,10 @@ package struct SubscriptionTree: Sendable {
 
     private mutating func addChild(to parent: Int32, level: [UInt8]) -> Int32 {
         let node = Node(
-            parent: parent, level: level, hash: EdgeTable.hash(parent: parent, level: level.span, seed: seed))
+            parent: parent,
+            level: level,
+            hash: EdgeTable.hash(parent: parent, level: level.span, seed: seed)
+        )
         let number = freeNodes.popLast() ?? Int32(nodes.count)
         if Int(number) == nodes.count { nodes.append(node) } else { nodes[Int(number)] = node }
         nodes[Int(parent)].children += 1

@@ -9,15 +9,18 @@ public struct BrokerConfiguration: Sendable {
         /// 0 lets the system choose.
         public var port: Int
 
+        /// An address; by default both loopback addresses at port 1883.
         public init(host: String = "localhost", port: Int = 1883) {
             self.host = host
             self.port = port
         }
     }
 
+    /// Where to listen.
     public var addresses = [Address()]
     /// Event loops; nil is one for each core.
     public var threads: Int?
+    /// What clients can make the broker spend.
     public var limits = Limits()
     /// How long a connection has to send CONNECT (MQTT 5.0, section 3.1.4).
     public var connectTimeout = Duration.seconds(30)
@@ -26,5 +29,6 @@ public struct BrokerConfiguration: Sendable {
     /// What clients that ask for it are told to base their response topics on (section 3.2.2.3.15).
     public var responseInformation: String?
 
+    /// The defaults.
     public init() {}
 }

@@ -29,14 +29,16 @@ final class ConnectionLog: Sendable {
                     metadata: [
                         "client": "\(Self.printable(clientID))", "address": "\(address)", "protocol": "\(version)",
                         "session": sessionPresent ? "resumed" : "new", "keep-alive": "\(keepAlive)",
-                    ])
+                    ]
+                )
             case .disconnected(let clientID, let address, let version, let reason):
                 logger.info(
                     "client disconnected",
                     metadata: [
                         "client": "\(Self.printable(clientID))", "address": "\(address)",
                         "protocol": "\(version.map(String.init(describing:)) ?? "none")", "reason": "\(reason)",
-                    ])
+                    ]
+                )
             }
         }
     }

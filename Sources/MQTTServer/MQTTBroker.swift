@@ -19,6 +19,7 @@ public final class MQTTBroker: Service {
     private let logger: Logger
     private let listening = ListeningState()
 
+    /// A broker that keeps what it acknowledges in `store`, and logs to `logger`. Nothing happens before `run()`.
     public init(
         configuration: BrokerConfiguration = BrokerConfiguration(),
         store: any MessageStore = VolatileStore(),
@@ -103,9 +104,12 @@ public final class MQTTBroker: Service {
         let packetBytesMax = configuration.limits.packetBytesMax
         let initialize: @Sendable (any Channel) -> EventLoopFuture<Void> = { channel in
             channel.eventLoop.makeCompletedFuture {
-                guard let driver = drivers[ObjectIdentifier(channel.eventLoop)] else { throw ChannelError.inappropriateOperationForState }
+                guard let driver = drivers[ObjectIdentifier(channel.eventLoop)] else {
+                    throw ChannelError.inappropriateOperationForState
+                }
                 try channel.pipeline.syncOperations.addHandler(
-                    ConnectionHandler(driver: driver.value, packetBytesMax: packetBytesMax))
+                    ConnectionHandler(driver: driver.value, packetBytesMax: packetBytesMax)
+                )
             }
         }
         var listeners: [Listener] = []
@@ -133,7 +137,10 @@ public final class MQTTBroker: Service {
             do {
                 let listener = try await Listener.bind(host: host, port: port, group: group, initialize: initialize)
                 listeners.append(listener)
-                logger.notice("listening", metadata: ["address": "\(host)", "port": "\(listener.address?.port ?? port)"])
+                logger.notice(
+                    "listening",
+                    metadata: ["address": "\(host)", "port": "\(listener.address?.port ?? port)"]
+                )
             } catch let error as IOError where host == "::1" && Self.isMissingAddressFamily(error) {
                 logger.notice("no IPv6 on this host: not listening on ::1")
             } catch {
@@ -193,8 +200,10 @@ public final class MQTTBroker: Service {
 
 /// Why a broker could not start.
 public enum BrokerError: Error, Sendable, CustomStringConvertible {
+    /// An address cannot be listened on.
     case cannotListen(host: String, port: Int, reason: String)
 
+    /// One sentence without a full stop.
     public var description: String {
         switch self {
         case .cannotListen(let host, let port, let reason): "cannot listen on \(host) port \(port): \(reason)"

@@ -12,7 +12,12 @@ public protocol MessageStore: Sendable {
 
 /// Keeps nothing: sessions last as long as the process.
 public struct VolatileStore: MessageStore {
+    /// A store that keeps nothing.
     public init() {}
+
+    /// False: nothing waits for this store.
     public var isDurable: Bool { false }
+
+    /// Does nothing.
     public func commit(_ changes: [StoreChange]) async throws {}
 }

@@ -49,6 +49,7 @@ struct ConnectionOptions: ParsableArguments {
 }
 
 extension ProtocolVersion: ExpressibleByArgument {
+    /// The versions as mosquitto's clients name them.
     public init?(argument: String) {
         switch argument {
         case "3", "3.1", "31", "mqttv31": self = .v3_1

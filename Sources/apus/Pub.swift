@@ -6,7 +6,9 @@ import NIOFileSystem
 
 struct Pub: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Publish messages.", discussion: "Takes the flags of mosquitto_pub for what it can do.")
+        abstract: "Publish messages.",
+        discussion: "Takes the flags of mosquitto_pub for what it can do."
+    )
 
     @OptionGroup var connection: ConnectionOptions
 
@@ -73,6 +75,7 @@ struct Pub: AsyncParsableCommand {
 }
 
 extension QoS: ExpressibleByArgument {
+    /// 0, 1 or 2.
     public init?(argument: String) {
         guard let value = UInt8(argument) else { return nil }
         self.init(rawValue: value)

@@ -31,7 +31,13 @@ struct Serve: AsyncParsableCommand {
     @Option(help: "Event loops; one for each core unless given.")
     var threads: Int?
 
-    @Option(help: "trace, debug, info, notice, warning, error or critical.")
+    @Option(
+        help: "trace, debug, info, notice, warning, error or critical.",
+        transform: { text in
+            guard let level = Logger.Level(rawValue: text) else { throw ValidationError("it is no log level.") }
+            return level
+        }
+    )
     var logLevel: Logger.Level = .info
 
     @Flag(help: "Let everybody in, also from other machines.")
@@ -47,7 +53,9 @@ struct Serve: AsyncParsableCommand {
     var responseInformation: String?
 
     func validate() throws {
-        guard (0...65_535).contains(port) else { throw ValidationError("--port is a number from 0 to 65535, not \(port).") }
+        guard (0...65_535).contains(port) else {
+            throw ValidationError("--port is a number from 0 to 65535, not \(port).")
+        }
         if let threads, !(1...1_024).contains(threads) {
             throw ValidationError("--threads is a number from 1 to 1024.")
         }
@@ -63,7 +71,8 @@ struct Serve: AsyncParsableCommand {
     func run() async throws {
         guard isLoopback(host) || allowAnonymous else {
             throw CommandFailure(
-                "listening on \(host) lets other machines in without authentication: add --allow-anonymous to do so")
+                "listening on \(host) lets other machines in without authentication: add --allow-anonymous to do so"
+            )
         }
         var logger = Logger(label: "apus", factory: StreamLogHandler.standardError(label:))
         logger.logLevel = logLevel
@@ -83,7 +92,10 @@ struct Serve: AsyncParsableCommand {
         var quiet = logger
         quiet.logLevel = max(.warning, logLevel)
         let group = ServiceGroup(
-            services: [broker], gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet)
+            services: [broker],
+            gracefulShutdownSignals: [.sigterm, .sigint],
+            logger: quiet
+        )
         do {
             try await group.run()
         } catch let error as BrokerError {
@@ -124,8 +136,6 @@ struct Serve: AsyncParsableCommand {
         _ = setrlimit(resource, &files)
     }
 }
-
-extension Logger.Level: @retroactive ExpressibleByArgument {}
 
 /// A failure that one sentence explains: printed after `Error:`, with a non-zero exit.
 struct CommandFailure: Error, CustomStringConvertible {

@@ -60,7 +60,8 @@ package struct ClientSession: Sendable {
         }
         let number = outbound.end
         outbound.append(
-            OutboundEntry(message: Message(publish), qos: publish.qos, isRetained: publish.isRetained))
+            OutboundEntry(message: Message(publish), qos: publish.qos, isRetained: publish.isRetained)
+        )
         pump()
         return number
     }
@@ -107,9 +108,14 @@ extension ClientSession {
         case .pubrec(let answer): return pubrecReceived(answer)
         case .pubrel(let answer):
             let isKnown = inbound.released(answer.packetID)
-            send(.pubcomp(Acknowledgement(
-                packetID: answer.packetID,
-                reasonCode: isKnown || version < .v5 ? .success : .packetIdentifierNotFound)))
+            send(
+                .pubcomp(
+                    Acknowledgement(
+                        packetID: answer.packetID,
+                        reasonCode: isKnown || version < .v5 ? .success : .packetIdentifierNotFound
+                    )
+                )
+            )
             return nil
         case .pubcomp(let answer):
             guard let number = number(answer.packetID, in: .released) else { return nil }
