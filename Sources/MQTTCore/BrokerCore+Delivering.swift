@@ -32,7 +32,7 @@ extension BrokerCore {
         if qos == .atMostOnce {
             deliverAtMostOnce(bytes, view, publication, s, isRetained, receiver.identifiers)
         } else {
-            let message = publication.makeMessage(bytes, view)
+            let message = makeMessage(&publication, bytes, view)
             enqueue(
                 OutboundEntry(
                     message: message,
@@ -104,24 +104,30 @@ extension BrokerCore {
 
     /// Puts a QoS 1 or 2 message into a session's queue, and on its way if its turn is now.
     mutating func enqueue(_ entry: OutboundEntry, _ s: Int) {
-        guard let slot = sessions[s] else { return }
-        let isFull =
-            slot.state.outbound.queued >= limits.queuedMessagesMax
-            || slot.state.outbound.bytesHeld >= limits.queuedBytesMax
-        guard !isFull else {
+        guard !isQueueFull(s) else {
             statistics.droppedQueueFull &+= 1
             return
         }
         var entry = entry
-        if configuration.isDurable, slot.state.isPersistent, let message = entry.message {
-            change(s) {
-                .queued(message, incarnation: $0, number: slot.state.outbound.end, qos: entry.qos)
-            }
-            if entry.qos == .exactlyOnce { entry.ticket = ticket }
-        }
+        if configuration.isDurable { change(s, queueing: &entry) }
         sessions[s]?.state.outbound.append(entry)
-        let c = Int(slot.connection)
+        let c = Int(sessions[s]?.connection ?? -1)
         if c >= 0 && connections[c].state == .connected { pump(c) }
+    }
+
+    private func isQueueFull(_ s: Int) -> Bool {
+        guard let queued = sessions[s]?.state.outbound.queued, let bytes = sessions[s]?.state.outbound.bytesHeld else {
+            return true
+        }
+        return queued >= limits.queuedMessagesMax || bytes >= limits.queuedBytesMax
+    }
+
+    private mutating func change(_ s: Int, queueing entry: inout OutboundEntry) {
+        guard let state = sessions[s]?.state, state.isPersistent, let message = entry.message else { return }
+        let number = state.outbound.end
+        let qos = entry.qos
+        change(s) { .queued(message, incarnation: $0, number: number, qos: qos) }
+        if qos == .exactlyOnce { entry.ticket = ticket }
     }
 
     /// Sends what quota, commit and send buffer allow: redeliveries, then the queue, then retained messages still owed.

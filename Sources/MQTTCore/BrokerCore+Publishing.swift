@@ -120,8 +120,7 @@ extension BrokerCore {
             message: existing,
             publisher: s,
             expiresAt: expiresAt,
-            topicHash: hash,
-            publisherID: sessions[s]?.state.clientID
+            topicHash: hash
         )
         if view.isRetained { retain(bytes, view, &publication) }
         let route = cache.route(of: topic, hash: hash, in: tree)
@@ -145,8 +144,9 @@ extension BrokerCore {
             }
             return
         }
-        retained.set(publication.makeMessage(bytes, view))  // [MQTT-3.3.1-5]
-        if configuration.isDurable { change(.retained(publication.makeMessage(bytes, view))) }
+        let message = makeMessage(&publication, bytes, view)
+        retained.set(message)  // [MQTT-3.3.1-5]
+        change(.retained(message))
     }
 
     private mutating func deliver(
@@ -187,6 +187,25 @@ extension BrokerCore {
         publish(message, publisher: s)
     }
 
+    /// The message in storage of its own, made once for all receivers that need it.
+    mutating func makeMessage(
+        _ publication: inout Publication,
+        _ bytes: Span<UInt8>,
+        _ view: PublishView
+    ) -> Message {
+        if let message = publication.message { return message }
+        let publisher = publication.publisher < 0 ? nil : sessions[publication.publisher]?.state.clientID
+        let made = Message(
+            copying: bytes,
+            view,
+            publisher: publisher,
+            expiresAt: publication.expiresAt,
+            topicHash: publication.topicHash
+        )
+        publication.message = made
+        return made
+    }
+
     mutating func publish(_ message: Message, publisher s: Int) {
         let bytes = message.bytes
         _ = route(
@@ -207,13 +226,16 @@ struct Publication {
     let publisher: Int
     let expiresAt: Int64
     let topicHash: UInt64
-    let publisherID: String?
 
-    @discardableResult
-    mutating func makeMessage(_ bytes: Span<UInt8>, _ view: PublishView) -> Message {
-        if let message { return message }
-        let made = Message(copying: bytes, view, publisher: publisherID, expiresAt: expiresAt, topicHash: topicHash)
-        message = made
-        return made
+    init(message: Message?, publisher: Int, expiresAt: Int64, topicHash: UInt64) {
+        self.message = message
+        self.publisher = publisher
+        self.expiresAt = expiresAt
+        self.topicHash = topicHash
+    }
+
+    /// A message that was kept: retained, or queued for another.
+    init(_ message: Message) {
+        self.init(message: message, publisher: -1, expiresAt: message.expiresAt, topicHash: message.topicHash)
     }
 }

@@ -82,13 +82,7 @@ extension BrokerCore {
         }
         if replay.options.noLocal && isPublisher(s, of: message) { return }  // [MQTT-3.8.3-3]
         let bytes = message.bytes
-        var publication = Publication(
-            message: message,
-            publisher: -1,
-            expiresAt: message.expiresAt,
-            topicHash: message.topicHash,
-            publisherID: message.publisher
-        )
+        var publication = Publication(message)
         let receiver = Receiver(
             session: Int32(s),
             qos: replay.options.qos,

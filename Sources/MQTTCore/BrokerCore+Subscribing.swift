@@ -96,13 +96,7 @@ extension BrokerCore {
                 continue
             }
             let bytes = message.bytes
-            var publication = Publication(
-                message: message,
-                publisher: -1,
-                expiresAt: message.expiresAt,
-                topicHash: message.topicHash,
-                publisherID: message.publisher
-            )
+            var publication = Publication(message)
             let receiver = Receiver(tree.subscriptions[Int(member)])
             deliver(bytes.span, message.view, &publication, to: receiver, group: entry.group)
         }

@@ -13,16 +13,18 @@ extension BrokerSession {
 
     /// PUBACK came, with whatever code: a failure too ends the message [MQTT-4.4.0-2].
     package mutating func pubackReceived(_ packetID: UInt16) -> AcknowledgementVerdict {
-        guard let number = outbound.number(of: packetID), outbound[number].qos == .atLeastOnce,
-            outbound[number].state == .sent
+        guard let number = outbound.number(of: packetID), outbound.head(number).qos == .atLeastOnce,
+            outbound.head(number).state == .sent
         else { return .unknown }
         outbound.finish(number)
         return .finished(number)
     }
 
     package mutating func pubrecReceived(_ packetID: UInt16, isError: Bool) -> AcknowledgementVerdict {
-        guard let number = outbound.number(of: packetID), outbound[number].qos == .exactlyOnce else { return .unknown }
-        switch outbound[number].state {
+        guard let number = outbound.number(of: packetID), outbound.head(number).qos == .exactlyOnce else {
+            return .unknown
+        }
+        switch outbound.head(number).state {
         case .sent where isError:
             outbound.finish(number)
             return .finished(number)
@@ -35,7 +37,9 @@ extension BrokerSession {
     }
 
     package mutating func pubcompReceived(_ packetID: UInt16) -> AcknowledgementVerdict {
-        guard let number = outbound.number(of: packetID), outbound[number].state == .released else { return .unknown }
+        guard let number = outbound.number(of: packetID), outbound.head(number).state == .released else {
+            return .unknown
+        }
         outbound.finish(number)
         return .finished(number)
     }

@@ -137,25 +137,12 @@ extension ClientSession {
         if !connack.sessionPresent {
             // [MQTT-3.2.2-5]: the broker has no state, so neither have we; unsent messages are kept, as new ones.
             inbound = ReceiveWindow()
-            startAgain()
+            outbound.sessionForgotten()
         }
         quota = Int(connack.properties[integer: .receiveMaximum] ?? 65_535)
         clientID = connack.properties[string: .assignedClientIdentifier] ?? clientID
         pump()
         return .connected(connack)
-    }
-
-    /// Releases go, since nobody knows of them any more; publishes are sent as if for the first time.
-    private mutating func startAgain() {
-        for number in outbound.first..<outbound.end where number < outbound.end && number >= outbound.first {
-            switch outbound[number].state {
-            case .released: outbound.finish(number)
-            case .sent, .queued:
-                outbound[number].state = .queued
-                outbound[number].isBegun = false
-            case .done: break
-            }
-        }
     }
 
     private mutating func publishReceived(_ received: Publish) throws(DecodingError) -> Event? {
@@ -181,20 +168,22 @@ extension ClientSession {
     }
 
     private mutating func pubrecReceived(_ answer: Acknowledgement) -> Event? {
-        guard let number = outbound.number(of: answer.packetID), outbound[number].qos == .exactlyOnce else {
+        guard let number = outbound.number(of: answer.packetID), outbound.head(number).qos == .exactlyOnce else {
             if version == .v5 && !answer.reasonCode.isError {
                 send(.pubrel(Acknowledgement(packetID: answer.packetID, reasonCode: .packetIdentifierNotFound)))
             }
             return nil
         }
-        if answer.reasonCode.isError && outbound[number].state == .sent { return finish(number, answer.reasonCode) }
-        if outbound[number].state == .sent { outbound.received(number) }
+        if answer.reasonCode.isError && outbound.head(number).state == .sent {
+            return finish(number, answer.reasonCode)
+        }
+        if outbound.head(number).state == .sent { outbound.received(number) }
         send(.pubrel(Acknowledgement(packetID: answer.packetID)))
         return nil
     }
 
     private func number(_ packetID: UInt16, in state: OutboundEntry.State) -> UInt64? {
-        guard let number = outbound.number(of: packetID), outbound[number].state == state else { return nil }
+        guard let number = outbound.number(of: packetID), outbound.head(number).state == state else { return nil }
         return number
     }
 

@@ -45,14 +45,44 @@ package struct OutboundEntry: Sendable {
         self.ticket = ticket
         self.group = group
     }
+
+    init(_ head: OutboundHead, message: Message?, identifiers: [UInt32]) {
+        self.message = message
+        self.identifiers = identifiers
+        ticket = head.ticket
+        qos = head.qos
+        isRetained = head.isRetained
+        group = head.group
+        state = head.state
+        usesQuota = head.usesQuota
+        isBegun = head.isBegun
+    }
+}
+
+/// The part of an entry that is looked at again and again: trivial, so that looking retains nothing.
+package struct OutboundHead: Sendable {
+    package var ticket: UInt64
+    package var group: UInt32
+    package var qos: QoS
+    package var isRetained: Bool
+    package var state: OutboundEntry.State
+    var usesQuota = false
+    package var isBegun = false
+}
+
+private struct OutboundBody: Sendable {
+    var message: Message?
+    var identifiers: [UInt32]
 }
 
 /// The QoS 1 and 2 messages of one receiver, from the oldest unfinished to the newest queued.
 ///
-///      first                    next                    first + entries.count
+///      first                    next                    first + heads.count
 ///        ▼                        ▼                        ▼
 ///     ┌──────┬──────┬──────┬──────┬────────┬────────┬────────┐
-///     │ sent │ done │ rel. │ sent │ queued │ queued │ queued │
+///     │ sent │ done │ rel. │ sent │ queued │ queued │ queued │  heads
+///     ├──────┼──────┼──────┼──────┼────────┼────────┼────────┤
+///     │ msg  │      │      │ msg  │  msg   │  msg   │  msg   │  bodies
 ///     └──────┴──────┴──────┴──────┴────────┴────────┴────────┘
 ///      in flight: at most quota    waits for quota, commit or connection
 ///
@@ -60,7 +90,8 @@ package struct OutboundEntry: Sendable {
 /// has to be looked up or stored: number modulo 65,535, plus one. Sending stops before an identifier could be used
 /// again while the one before is unfinished.
 package struct OutboundQueue: Sendable {
-    package private(set) var entries = Deque<OutboundEntry>()
+    private var heads = Deque<OutboundHead>()
+    private var bodies = Deque<OutboundBody>()
     /// The number of the oldest entry.
     package private(set) var first: UInt64
     /// The number of the next entry to send.
@@ -78,19 +109,33 @@ package struct OutboundQueue: Sendable {
 
     package static func packetID(_ number: UInt64) -> UInt16 { UInt16(number % 65_535) + 1 }
 
-    package var end: UInt64 { first + UInt64(entries.count) }
+    package var end: UInt64 { first + UInt64(heads.count) }
     package var queued: Int { Int(end - next) }
-    package var isEmpty: Bool { entries.isEmpty }
+    package var isEmpty: Bool { heads.isEmpty }
 
     package mutating func append(_ entry: OutboundEntry) {
         bytesHeld += entry.message?.bytesHeld ?? 0
-        entries.append(entry)
-        longest = max(longest, entries.count)
+        heads.append(
+            OutboundHead(
+                ticket: entry.ticket,
+                group: entry.group,
+                qos: entry.qos,
+                isRetained: entry.isRetained,
+                state: entry.state,
+                usesQuota: entry.usesQuota,
+                isBegun: entry.isBegun
+            )
+        )
+        bodies.append(OutboundBody(message: entry.message, identifiers: entry.identifiers))
+        longest = max(longest, heads.count)
     }
 
+    package func head(_ number: UInt64) -> OutboundHead { heads[Int(number - first)] }
+
     package subscript(number: UInt64) -> OutboundEntry {
-        get { entries[Int(number - first)] }
-        _modify { yield &entries[Int(number - first)] }
+        let head = heads[Int(number - first)]
+        let body = bodies[Int(number - first)]
+        return OutboundEntry(head, message: body.message, identifiers: body.identifiers)
     }
 
     /// The number of the entry in flight with this packet identifier.
@@ -112,13 +157,13 @@ package struct OutboundQueue: Sendable {
     package mutating func nextStep(quota: Int, committed: UInt64) -> Step {
         while next < end {
             let at = Int(next - first)
-            switch entries[at].state {
+            switch heads[at].state {
             case .done:
                 next += 1
                 if at == 0 { trim() }
             case .released: return .release(next)
             case .queued, .sent:
-                guard inFlight < quota, entries[at].ticket <= committed, at < 65_535 else { return .nothing }
+                guard inFlight < quota, heads[at].ticket <= committed, at < 65_535 else { return .nothing }
                 return .publish(next)
             }
         }
@@ -128,8 +173,8 @@ package struct OutboundQueue: Sendable {
     /// The next step's PUBLISH has been sent.
     package mutating func published() {
         let at = Int(next - first)
-        entries[at].state = .sent
-        entries[at].usesQuota = true
+        heads[at].state = .sent
+        heads[at].usesQuota = true
         inFlight += 1
         next += 1
     }
@@ -141,11 +186,11 @@ package struct OutboundQueue: Sendable {
     package mutating func finish(_ number: UInt64) {
         let at = Int(number - first)
         dropMessage(at)
-        if entries[at].usesQuota {
-            entries[at].usesQuota = false
+        if heads[at].usesQuota {
+            heads[at].usesQuota = false
             inFlight -= 1
         }
-        entries[at].state = .done
+        heads[at].state = .done
         if at == 0 { trim() }
     }
 
@@ -153,34 +198,50 @@ package struct OutboundQueue: Sendable {
     package mutating func received(_ number: UInt64) {
         let at = Int(number - first)
         dropMessage(at)
-        entries[at].state = .released
+        heads[at].state = .released
     }
 
     /// The connection is gone: what was in flight is sent again on the next, in order [MQTT-4.4.0-1].
     package mutating func connectionEnded() {
         for at in 0..<Int(next - first) {
-            entries[at].usesQuota = false
-            if entries[at].state == .sent { entries[at].isBegun = true }
+            heads[at].usesQuota = false
+            if heads[at].state == .sent { heads[at].isBegun = true }
         }
         inFlight = 0
         next = first
     }
 
+    /// The other end has forgotten the session: what was sent goes out as if for the first time, and what only waited
+    /// for its release is over.
+    package mutating func sessionForgotten() {
+        for at in heads.indices {
+            switch heads[at].state {
+            case .sent:
+                heads[at].state = .queued
+                heads[at].isBegun = false
+            case .released: heads[at].state = .done
+            case .queued, .done: break
+            }
+        }
+        trim()
+    }
+
     private mutating func dropMessage(_ at: Int) {
-        bytesHeld -= entries[at].message?.bytesHeld ?? 0
-        entries[at].message = nil
-        entries[at].identifiers = []
+        bytesHeld -= bodies[at].message?.bytesHeld ?? 0
+        bodies[at] = OutboundBody(message: nil, identifiers: [])
     }
 
     private mutating func trim() {
-        while let oldest = entries.first, oldest.state == .done {
-            entries.removeFirst()
+        while let oldest = heads.first, oldest.state == .done {
+            heads.removeFirst()
+            bodies.removeFirst()
             first += 1
         }
         if next < first { next = first }
         // A queue that was long once does not keep its storage.
-        if entries.isEmpty && longest > 256 {
-            entries = Deque()
+        if heads.isEmpty && longest > 256 {
+            heads = Deque()
+            bodies = Deque()
             longest = 0
         }
     }
