@@ -26,7 +26,8 @@ extension BrokerCore {
         var sessionsWaiting: [Int32] = []
         swap(&sessionsWaiting, &waitingSessions)
         for s in sessionsWaiting where Int(s) < sessions.count {
-            guard let connection = sessions[Int(s)]?.connection, connection >= 0 else { continue }
+            let connection = sessions[Int(s)].connection
+            guard connection >= 0 else { continue }
             if connections[Int(connection)].state == .connected { pump(Int(connection)) }
         }
     }
@@ -36,7 +37,7 @@ extension BrokerCore {
             connections[c].waiting.removeFirst()
             connections[c].output.append(first.packet, connections[c].version)
             touch(c)
-            if first.endsAtLeastOnce { sessions[session(of: c)]?.state.inbound.acknowledged() }
+            if first.endsAtLeastOnce { sessions[session(of: c)].state.inbound.acknowledged() }
             if case .connack = first.packet { becomeConnected(c) }
         }
         if !connections[c].waiting.isEmpty { waitingConnections.append(Int32(c)) }
@@ -50,11 +51,11 @@ extension BrokerCore {
 
     /// A change of a session. Only what outlives its connection is stored.
     mutating func change(_ s: Int, _ change: (_ incarnation: UInt64) -> StoreChange) {
-        guard configuration.isDurable, let state = sessions[s]?.state, state.isPersistent else { return }
-        let made = change(state.incarnation)
+        guard configuration.isDurable, sessions[s].state.isPersistent else { return }
+        let made = change(sessions[s].state.incarnation)
         self.change(made)
-        sessions[s]?.lastTicket = ticket
-        if sessions[s]?.connection ?? -1 >= 0 { waitingSessions.append(Int32(s)) }
+        sessions[s].lastTicket = ticket
+        if sessions[s].connection >= 0 { waitingSessions.append(Int32(s)) }
     }
 
     mutating func change(_ change: @autoclosure () -> StoreChange) {

@@ -40,11 +40,9 @@ extension BrokerCore {
 
     /// Ends the connection that has this client identifier, whatever loop it is on [MQTT-3.1.4-3].
     private mutating func takeOver(_ clientID: String) {
-        guard let s = sessionOfClient[Array(clientID.utf8)], let connection = sessions[Int(s)]?.connection,
-            connection >= 0
-        else {
-            return
-        }
+        guard let s = sessionOfClient[Array(clientID.utf8)] else { return }
+        let connection = sessions[Int(s)].connection
+        guard connection >= 0 else { return }
         disconnect(Int(connection), .sessionTakenOver, explanation: "session taken over")
     }
 
@@ -52,11 +50,11 @@ extension BrokerCore {
         let expiry = connect.sessionExpiryInterval
         if let s = sessionOfClient[Array(connect.clientID.utf8)].map(Int.init) {
             if !connect.cleanStart {
-                sessions[s]?.willDue = nil  // [MQTT-3.1.3-9]
-                sessions[s]?.endDue = nil
-                if sessions[s]?.state.expiryInterval != expiry {
+                sessions[s].willDue = nil  // [MQTT-3.1.3-9]
+                sessions[s].endDue = nil
+                if sessions[s].state.expiryInterval != expiry {
                     change(s) { .sessionExpiryChanged(incarnation: $0, expiryInterval: expiry) }
-                    sessions[s]?.state.expiryInterval = expiry
+                    sessions[s].state.expiryInterval = expiry
                 }
                 return (s, true)
             }
@@ -79,9 +77,9 @@ extension BrokerCore {
 
     private mutating func begin(_ c: Int, on s: Int, _ connect: Connect) {
         connections[c].session = Int32(s)
-        sessions[s]?.connection = Int32(c)
-        sessions[s]?.state.connectionBegan()
-        sessions[s]?.will = connect.will.map(PendingWill.init)  // [MQTT-3.1.2-7]
+        sessions[s].connection = Int32(c)
+        sessions[s].state.connectionBegan()
+        sessions[s].will = connect.will.map(PendingWill.init)  // [MQTT-3.1.2-7]
         let properties = connect.properties
         connections[c].sendQuota = min(limits.inFlightMax, Int(properties[integer: .receiveMaximum] ?? .max))
         connections[c].packetBytesMax = Int(properties[integer: .maximumPacketSize] ?? .max)
@@ -128,7 +126,7 @@ extension BrokerCore {
                 keepAlive: connect.keepAlive
             )
         )
-        let ticket = sessions[session(of: c)]?.lastTicket ?? 0
+        let ticket = sessions[session(of: c)].lastTicket
         if ticket > committed {
             // Nothing else enters the send buffer before CONNACK, and it waits for all that the session ever changed.
             connections[c].state = .awaitingCommit
@@ -153,15 +151,15 @@ extension BrokerCore {
             throw .malformed("a DISCONNECT reason code of servers")  // [MQTT-3.14.2-1]
         }
         if let expiry = disconnect.properties[integer: .sessionExpiryInterval] {
-            if sessions[s]?.state.expiryInterval == 0 && expiry != 0 {
+            if sessions[s].state.expiryInterval == 0 && expiry != 0 {
                 throw .protocolError("a session expiry interval for a session that was to have none")
             }
-            if sessions[s]?.state.expiryInterval != expiry {
+            if sessions[s].state.expiryInterval != expiry {
                 change(s) { .sessionExpiryChanged(incarnation: $0, expiryInterval: expiry) }
             }
-            sessions[s]?.state.expiryInterval = expiry
+            sessions[s].state.expiryInterval = expiry
         }
-        if disconnect.reasonCode == .success { sessions[s]?.will = nil }  // [MQTT-3.14.4-3]
+        if disconnect.reasonCode == .success { sessions[s].will = nil }  // [MQTT-3.14.4-3]
         end(c, reason: "client disconnected")
     }
 
@@ -197,7 +195,7 @@ extension BrokerCore {
         connections[c].session = -1
         connections[c].waiting.removeAll()
         touch(c)
-        let clientID = s >= 0 ? sessions[s]?.state.clientID ?? "" : ""
+        let clientID = s >= 0 ? sessions[s].state.clientID : ""
         events.append(
             .disconnected(
                 clientID: clientID,
@@ -210,36 +208,36 @@ extension BrokerCore {
     }
 
     private mutating func connectionEnded(of s: Int) {
-        sessions[s]?.connection = -1
-        sessions[s]?.state.connectionEnded()
-        guard let expiry = sessions[s]?.state.expiryInterval else { return }
-        if let will = sessions[s]?.will {
+        sessions[s].connection = -1
+        sessions[s].state.connectionEnded()
+        let expiry = sessions[s].state.expiryInterval
+        if let will = sessions[s].will {
             let delay = min(will.delay, expiry == .max ? .max : Int64(expiry) * 1_000)
             if delay == 0 {
                 publishWill(of: s)  // [MQTT-3.1.2-8]
             } else {
-                sessions[s]?.willDue = now + delay
+                sessions[s].willDue = now + delay
             }
         }
         if expiry == 0 {
             endSession(s)
         } else if expiry != .max {
-            sessions[s]?.endDue = now + Int64(expiry) * 1_000
+            sessions[s].endDue = now + Int64(expiry) * 1_000
         }
         armSessionTimer(s)
     }
 
     /// All that a session has goes [MQTT-4.1.0-2].
     mutating func endSession(_ s: Int) {
-        guard let slot = sessions[s] else { return }
+        let slot = sessions[s]
         if slot.will != nil { publishWill(of: s) }
         // In the order of their numbers: the order of a dictionary differs from process to process.
         for number in slot.subscriptions.values.sorted() { tree.remove(number) }
         redistribute(from: s, onlyUnsent: false)
         change(s) { .sessionEnded(incarnation: $0) }
         sessionOfClient[Array(slot.state.clientID.utf8)] = nil
-        if let queue = sessions[s]?.state.outbound, !queue.isEmpty { discarded.append(queue) }
-        sessions[s] = nil
+        if !sessions[s].state.outbound.isEmpty { discarded.append(sessions[s].state.outbound) }
+        sessions[s] = .free
         freeSessions.append(Int32(s))
     }
 }

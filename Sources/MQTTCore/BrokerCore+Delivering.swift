@@ -13,7 +13,7 @@ extension BrokerCore {
         group: UInt32
     ) {
         let s = Int(receiver.session)
-        if sessions[s]?.replays.isEmpty == false { pullForward(bytes.extracting(view.topic), s) }
+        if !sessions[s].replays.isEmpty { pullForward(bytes.extracting(view.topic), s) }
         deliverOwed(bytes, view, &publication, to: receiver, group: group)
     }
 
@@ -54,7 +54,8 @@ extension BrokerCore {
         _ isRetained: Bool,
         _ identifiers: [UInt32]
     ) {
-        guard let c = sessions[s].map({ Int($0.connection) }), c >= 0 else { return }
+        let c = Int(sessions[s].connection)
+        guard c >= 0 else { return }
         guard connections[c].output.bytes < limits.sendBufferBytesMax, connections[c].state == .connected else {
             statistics.droppedBacklog &+= 1
             return
@@ -110,21 +111,19 @@ extension BrokerCore {
         }
         var entry = entry
         if configuration.isDurable { change(s, queueing: &entry) }
-        sessions[s]?.state.outbound.append(entry)
-        let c = Int(sessions[s]?.connection ?? -1)
+        sessions[s].state.outbound.append(entry)
+        let c = Int(sessions[s].connection)
         if c >= 0 && connections[c].state == .connected { pump(c) }
     }
 
     private func isQueueFull(_ s: Int) -> Bool {
-        guard let queued = sessions[s]?.state.outbound.queued, let bytes = sessions[s]?.state.outbound.bytesHeld else {
-            return true
-        }
-        return queued >= limits.queuedMessagesMax || bytes >= limits.queuedBytesMax
+        sessions[s].state.outbound.queued >= limits.queuedMessagesMax
+            || sessions[s].state.outbound.bytesHeld >= limits.queuedBytesMax
     }
 
     private mutating func change(_ s: Int, queueing entry: inout OutboundEntry) {
-        guard let state = sessions[s]?.state, state.isPersistent, let message = entry.message else { return }
-        let number = state.outbound.end
+        guard sessions[s].state.isPersistent, let message = entry.message else { return }
+        let number = sessions[s].state.outbound.end
         let qos = entry.qos
         change(s) { .queued(message, incarnation: $0, number: number, qos: qos) }
         if qos == .exactlyOnce { entry.ticket = ticket }
@@ -135,18 +134,18 @@ extension BrokerCore {
         let s = session(of: c)
         while true {
             guard connections[c].output.bytes < limits.sendBufferBytesPaced else { return becomeHungry(c) }
-            let step = sessions[s]?.state.outbound.nextStep(quota: connections[c].sendQuota, committed: committed)
+            let step = sessions[s].state.outbound.nextStep(quota: connections[c].sendQuota, committed: committed)
             switch step {
             case .publish(let number): sendQueued(number, s, c)
             case .release(let number):
-                sessions[s]?.state.outbound.released()
+                sessions[s].state.outbound.released()
                 answer(
                     c,
                     .pubrel(Acknowledgement(packetID: OutboundQueue.packetID(number))),
-                    after: sessions[s]?.lastTicket ?? 0
+                    after: sessions[s].lastTicket
                 )
-            case .nothing, nil:
-                guard sessions[s]?.replays.isEmpty == false else { return }
+            case .nothing:
+                guard !sessions[s].replays.isEmpty else { return }
                 guard budget > 0 else { return becomeHungry(c) }
                 guard continueReplay(s, c) else { return }
             }
@@ -154,7 +153,8 @@ extension BrokerCore {
     }
 
     private mutating func sendQueued(_ number: UInt64, _ s: Int, _ c: Int) {
-        guard let entry = sessions[s]?.state.outbound[number], let message = entry.message else {
+        let entry = sessions[s].state.outbound[number]
+        guard let message = entry.message else {
             finish(number, s)
             return
         }
@@ -181,14 +181,14 @@ extension BrokerCore {
             c
         )
         if isSent {
-            sessions[s]?.state.outbound.published()
+            sessions[s].state.outbound.published()
         } else {
             finish(number, s)
         }
     }
 
     mutating func finish(_ number: UInt64, _ s: Int) {
-        sessions[s]?.state.outbound.finish(number)
+        sessions[s].state.outbound.finish(number)
         change(s) { .finished(incarnation: $0, number: number) }
     }
 
@@ -196,44 +196,43 @@ extension BrokerCore {
 
     mutating func pubackReceived(_ answer: Acknowledgement, _ c: Int) {
         let s = session(of: c)
-        guard case .finished(let number)? = sessions[s]?.state.pubackReceived(answer.packetID) else { return }
+        guard case .finished(let number) = sessions[s].state.pubackReceived(answer.packetID) else { return }
         change(s) { .finished(incarnation: $0, number: number) }
         pump(c)
     }
 
     mutating func pubrecReceived(_ received: Acknowledgement, _ c: Int) {
         let s = session(of: c)
-        switch sessions[s]?.state.pubrecReceived(received.packetID, isError: received.reasonCode.isError) {
-        case .finished(let number)?:
+        switch sessions[s].state.pubrecReceived(received.packetID, isError: received.reasonCode.isError) {
+        case .finished(let number):
             change(s) { .finished(incarnation: $0, number: number) }
             pump(c)
-        case .release(let number)?:
+        case .release(let number):
             change(s) { .received(incarnation: $0, number: number) }
             sendAnswer(c, .pubrel, received.packetID, .success, s)
-        case .unknown?:
+        case .unknown:
             guard !received.reasonCode.isError else { return }
             sendAnswer(c, .pubrel, received.packetID, .packetIdentifierNotFound, s)
-        case nil: break
         }
     }
 
     mutating func pubrelReceived(_ received: Acknowledgement, _ c: Int) {
         let s = session(of: c)
-        let isKnown = sessions[s]?.state.pubrelReceived(received.packetID) ?? false
+        let isKnown = sessions[s].state.pubrelReceived(received.packetID)
         if isKnown { change(s) { .packetReleased(incarnation: $0, packetID: received.packetID) } }
         sendAnswer(c, .pubcomp, received.packetID, isKnown ? .success : .packetIdentifierNotFound, s)
     }
 
     mutating func pubcompReceived(_ answer: Acknowledgement, _ c: Int) {
         let s = session(of: c)
-        guard case .finished(let number)? = sessions[s]?.state.pubcompReceived(answer.packetID) else { return }
+        guard case .finished(let number) = sessions[s].state.pubcompReceived(answer.packetID) else { return }
         change(s) { .finished(incarnation: $0, number: number) }
         pump(c)
     }
 
     /// PUBREL or PUBCOMP: it waits for the last change of its session.
     private mutating func sendAnswer(_ c: Int, _ kind: PacketKind, _ id: UInt16, _ reason: ReasonCode, _ s: Int) {
-        let needed = sessions[s]?.lastTicket ?? 0
+        let needed = sessions[s].lastTicket
         if needed > committed || !connections[c].waiting.isEmpty {
             let acknowledgement = Acknowledgement(packetID: id, reasonCode: reason)
             let packet = kind == .pubrel ? Packet.pubrel(acknowledgement) : .pubcomp(acknowledgement)

@@ -58,13 +58,16 @@ extension BrokerCore {
     }
 
     mutating func armSessionTimer(_ s: Int) {
-        guard let slot = sessions[s] else { return }
+        let slot = sessions[s]
+        guard !slot.isFree else { return }
         guard let due = [slot.willDue, slot.endDue].compactMap({ $0 }).min() else { return }
         timers.insert(Timer(due: due, kind: .session(Int32(s), incarnation: slot.state.incarnation)))
     }
 
     private mutating func sessionDue(_ s: Int, _ incarnation: UInt64) {
-        guard let slot = sessions[s], slot.state.incarnation == incarnation, slot.connection < 0 else { return }
+        guard s < sessions.count else { return }
+        let slot = sessions[s]
+        guard slot.state.incarnation == incarnation, slot.connection < 0 else { return }
         if let due = slot.willDue, due <= now { publishWill(of: s) }
         if let due = slot.endDue, due <= now {
             endSession(s)

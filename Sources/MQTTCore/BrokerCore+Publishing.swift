@@ -62,7 +62,7 @@ extension BrokerCore {
         let s = session(of: c)
         let receiveMaximum = connections[c].version == .v5 ? limits.receiveMaximum : nil
         let verdict =
-            sessions[s]?.state.publishReceived(qos: view.qos, packetID: view.packetID, receiveMaximum: receiveMaximum)
+            sessions[s].state.publishReceived(qos: view.qos, packetID: view.packetID, receiveMaximum: receiveMaximum)
         switch verdict {
         case .route: _ = authorizeAndRoute(bytes, view, expiresAt: expiresAt, s)
         case .routeThenAcknowledge:
@@ -72,12 +72,11 @@ extension BrokerCore {
             change(s) { .packetReceived(incarnation: $0, packetID: view.packetID) }
             let reason = authorizeAndRoute(bytes, view, expiresAt: expiresAt, s)
             if reason.isError && connections[c].version == .v5 {
-                sessions[s]?.state.inbound.released(view.packetID)  // [MQTT-4.3.3-9]
+                sessions[s].state.inbound.released(view.packetID)  // [MQTT-4.3.3-9]
             }
             acknowledge(c, .pubrec, view.packetID, reason)
         case .receiveAgain: acknowledge(c, .pubrec, view.packetID, .success)
         case .disconnect(let reason): throw DecodingError(reason, "more than \(limits.receiveMaximum) unacknowledged")
-        case nil: break
         }
     }
 
@@ -101,7 +100,7 @@ extension BrokerCore {
             let needed = lastTicketOfTurn
             return wait(c, WaitingAnswer(ticket: needed, packet: packet, endsAtLeastOnce: endsAtLeastOnce))
         }
-        if endsAtLeastOnce { sessions[session(of: c)]?.state.inbound.acknowledged() }
+        if endsAtLeastOnce { sessions[session(of: c)].state.inbound.acknowledged() }
         connections[c].output.appendAnswer(kind.rawValue << 4, packetID, reason, connections[c].version)
         touch(c)
     }
@@ -165,9 +164,9 @@ extension BrokerCore {
 
     /// Publishes the will of a session, and forgets it [MQTT-3.1.2-10].
     mutating func publishWill(of s: Int) {
-        guard let will = sessions[s]?.will?.will else { return }
-        sessions[s]?.will = nil
-        sessions[s]?.willDue = nil
+        guard let will = sessions[s].will?.will else { return }
+        sessions[s].will = nil
+        sessions[s].willDue = nil
         var properties = will.properties
         properties.removeAll(.willDelayInterval)
         let expiresAt = properties[integer: .messageExpiryInterval].map { now + Int64($0) * 1_000 } ?? .max
@@ -180,7 +179,7 @@ extension BrokerCore {
                 isRetained: will.isRetained,
                 properties: properties
             ),
-            publisher: sessions[s]?.state.clientID,
+            publisher: sessions[s].state.clientID,
             expiresAt: expiresAt,
             seed: configuration.seed
         )
@@ -194,7 +193,7 @@ extension BrokerCore {
         _ view: PublishView
     ) -> Message {
         if let message = publication.message { return message }
-        let publisher = publication.publisher < 0 ? nil : sessions[publication.publisher]?.state.clientID
+        let publisher = publication.publisher < 0 ? nil : sessions[publication.publisher].state.clientID
         let made = Message(
             copying: bytes,
             view,

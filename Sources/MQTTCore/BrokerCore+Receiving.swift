@@ -69,10 +69,13 @@ extension BrokerCore {
         let kind = try PacketDecoder.checkFlags(header, version: version)
         guard bytes.count &- at >= header.packetBytes else { return nil }
         budget &-= 1
-        if kind == .publish {
+        switch kind {
+        case .publish:
             try publishReceived(bytes, try PublishView(bytes, at: at, header: header, version: version), c)
-        } else {
-            try received(try PacketDecoder.decode(bytes, at: at, header: header, version: version), c)
+        case .puback, .pubrec, .pubrel, .pubcomp:
+            let answer = try PacketDecoder.acknowledgement(bytes, at: at, header: header, kind: kind, version: version)
+            received(answer, kind, c)
+        default: try received(try PacketDecoder.decode(bytes, at: at, header: header, version: version), c)
         }
         return header.packetBytes
     }
@@ -90,12 +93,17 @@ extension BrokerCore {
         return header.packetBytes
     }
 
+    private mutating func received(_ answer: Acknowledgement, _ kind: PacketKind, _ c: Int) {
+        switch kind {
+        case .puback: pubackReceived(answer, c)
+        case .pubrec: pubrecReceived(answer, c)
+        case .pubrel: pubrelReceived(answer, c)
+        default: pubcompReceived(answer, c)
+        }
+    }
+
     private mutating func received(_ packet: Packet, _ c: Int) throws(DecodingError) {
         switch packet {
-        case .puback(let answer): pubackReceived(answer, c)
-        case .pubrec(let answer): pubrecReceived(answer, c)
-        case .pubrel(let answer): pubrelReceived(answer, c)
-        case .pubcomp(let answer): pubcompReceived(answer, c)
         case .subscribe(let subscribe): try subscribeReceived(subscribe, c)
         case .unsubscribe(let unsubscribe): unsubscribeReceived(unsubscribe, c)
         case .pingreq: answer(c, .pingresp)
@@ -104,7 +112,7 @@ extension BrokerCore {
             // Without a hook no method was ever agreed upon, so AUTH has no place here (4.12).
             throw .protocolError("AUTH without an authentication method")
         case .connect: throw .protocolError("a second CONNECT")  // [MQTT-3.1.0-2]
-        case .publish, .connack, .suback, .unsuback, .pingresp:
+        case .publish, .puback, .pubrec, .pubrel, .pubcomp, .connack, .suback, .unsuback, .pingresp:
             throw .protocolError("\(packet.kind) from a client")
         }
     }

@@ -14,14 +14,14 @@ extension BrokerCore {
         _ s: Int
     ) {
         let subscription = Array(wanted.filter.utf8)
-        sessions[s]?.replays.removeAll { $0.subscription == subscription }
+        sessions[s].replays.removeAll { $0.subscription == subscription }
         guard filter.group == nil, retained.count > 0 else { return }
         switch wanted.options.retainHandling {
         case .never: return  // [MQTT-3.3.1-11]
         case .ifNew where !isNew: return  // [MQTT-3.3.1-10]
         default: break
         }
-        sessions[s]?.replays.append(
+        sessions[s].replays.append(
             RetainedReplay(
                 subscription: subscription,
                 filter: filter.filter,
@@ -34,20 +34,20 @@ extension BrokerCore {
 
     /// One step of the oldest replay. False where nothing more can be sent now.
     mutating func continueReplay(_ s: Int, _ c: Int) -> Bool {
-        guard let slot = sessions[s], let replay = slot.replays.first else { return false }
-        guard slot.state.outbound.queued < Self.replayQueuedMax else { return false }
+        guard let replay = sessions[s].replays.first else { return false }
+        guard sessions[s].state.outbound.queued < Self.replayQueuedMax else { return false }
         switch retained.next(after: replay.key, matching: replay.filter, budget: &budget) {
         case .more(let key):
-            sessions[s]?.replays[0].key = key
+            sessions[s].replays[0].key = key
             becomeHungry(c)
             return false
         case .exhausted:
-            sessions[s]?.replays.removeFirst()
+            sessions[s].replays.removeFirst()
             return true
         case .found(let found):
             let key = Array(found.message.topic.utf8)
-            sessions[s]?.replays[0].key = key
-            let wasPulled = sessions[s]?.replays[0].pulledForward.remove(key) != nil
+            sessions[s].replays[0].key = key
+            let wasPulled = sessions[s].replays[0].pulledForward.remove(key) != nil
             if !wasPulled { deliverRetained(found, replay, s) }
             return true
         }
@@ -55,20 +55,20 @@ extension BrokerCore {
 
     /// A live message follows: what its topic is still owed goes first, so that the order of the topic holds.
     mutating func pullForward(_ topic: Span<UInt8>, _ s: Int) {
-        guard let replays = sessions[s]?.replays, let found = retained.get(topic) else { return }
+        guard let found = retained.get(topic) else { return }
+        let replays = sessions[s].replays
         for (at, replay) in replays.enumerated() {
             let isAhead = RetainedMessages.order(topic, replay.key.span) > 0
             guard isAhead, found.version <= replay.versionMax, RetainedMessages.matches(topic, replay.filter) else {
                 continue
             }
-            guard sessions[s]?.replays[at].pulledForward.insert(topic.toArray()).inserted == true else { continue }
+            guard sessions[s].replays[at].pulledForward.insert(topic.toArray()).inserted else { continue }
             deliverRetained(found, replay, s)
         }
     }
 
     private func isPublisher(_ s: Int, of message: Message) -> Bool {
-        guard let publisher = message.publisher, let clientID = sessions[s]?.state.clientID else { return false }
-        return publisher.utf8.elementsEqual(clientID.utf8)
+        message.publisher?.utf8.elementsEqual(sessions[s].state.clientID.utf8) ?? false
     }
 
     private mutating func deliverRetained(_ found: Retained, _ replay: RetainedReplay, _ s: Int) {

@@ -14,7 +14,7 @@ extension BrokerCore {
             reasonCodes.append(self.subscribe(filter, identifier, s))  // [MQTT-3.8.4-6]
         }
         let suback = Suback(packetID: subscribe.packetID, reasonCodes: reasonCodes)
-        answer(c, .suback(suback), after: sessions[s]?.lastTicket ?? 0)
+        answer(c, .suback(suback), after: sessions[s].lastTicket)
         pump(c)
     }
 
@@ -24,18 +24,18 @@ extension BrokerCore {
             return .topicFilterInvalid
         }
         let key = Array(wanted.filter.utf8)
-        let known = sessions[s]?.subscriptions[key]
+        let known = sessions[s].subscriptions[key]
         if let known {
             tree.update(known, options: wanted.options, identifier: identifier)  // [MQTT-3.8.4-3]
         } else {
-            guard sessions[s]?.subscriptions.count ?? 0 < limits.subscriptionsMax else { return .quotaExceeded }
+            guard sessions[s].subscriptions.count < limits.subscriptionsMax else { return .quotaExceeded }
             let number = tree.insert(
                 session: Int32(s),
                 filter: filter,
                 options: wanted.options,
                 identifier: identifier
             )
-            sessions[s]?.subscriptions[key] = number
+            sessions[s].subscriptions[key] = number
         }
         change(s) {
             .subscribed(incarnation: $0, filter: wanted.filter, options: wanted.options, identifier: identifier)
@@ -50,20 +50,20 @@ extension BrokerCore {
         for filter in unsubscribe.filters {
             budget -= 1
             let key = Array(filter.utf8)
-            guard let number = sessions[s]?.subscriptions.removeValue(forKey: key) else {
+            guard let number = sessions[s].subscriptions.removeValue(forKey: key) else {
                 reasonCodes.append(ParsedFilter(filter) == nil ? .topicFilterInvalid : .noSubscriptionExisted)
                 continue
             }
             let group = tree.subscriptions[Int(number)].shared
             let groupID = group >= 0 ? tree.groups[Int(group)].id : 0
             tree.remove(number)
-            sessions[s]?.replays.removeAll { $0.subscription == key }
+            sessions[s].replays.removeAll { $0.subscription == key }
             if groupID > 0 { redistribute(from: s, onlyUnsent: true, group: groupID) }
             change(s) { .unsubscribed(incarnation: $0, filter: filter) }
             reasonCodes.append(.success)
         }
         let unsuback = Unsuback(packetID: unsubscribe.packetID, reasonCodes: reasonCodes)
-        answer(c, .unsuback(unsuback), after: sessions[s]?.lastTicket ?? 0)
+        answer(c, .unsuback(unsuback), after: sessions[s].lastTicket)
     }
 
     // MARK: Shared subscriptions
@@ -74,23 +74,25 @@ extension BrokerCore {
         let connections = connections
         let limit = limits.inFlightMax
         return tree.selectMember(group) { session in
-            guard let slot = sessions[Int(session)] else { return nil }
-            guard slot.connection >= 0 else { return qos == .atMostOnce ? nil : 2 }
-            guard connections[Int(slot.connection)].state == .connected else { return 1 }
-            return slot.state.outbound.queued > limit ? 1 : 0
+            let connection = Int(sessions[Int(session)].connection)
+            guard connection >= 0 else { return qos == .atMostOnce ? nil : 2 }
+            guard connections[connection].state == .connected else { return 1 }
+            return sessions[Int(session)].state.outbound.queued > limit ? 1 : 0
         }
     }
 
     /// Gives what a leaving member has not acknowledged to other members, in its order. Messages of QoS 2 that were
     /// begun are never sent to another [MQTT-4.8.2-5].
     mutating func redistribute(from s: Int, onlyUnsent: Bool, group: UInt32? = nil) {
-        guard let queue = sessions[s]?.state.outbound else { return }
-        for number in queue.first..<queue.end {
-            let entry = queue[number]
-            guard entry.group > 0, group == nil || entry.group == group, let message = entry.message else { continue }
-            let isUnsent = entry.state == .queued
-            guard isUnsent || (!onlyUnsent && entry.state == .sent && entry.qos == .atLeastOnce) else { continue }
-            sessions[s]?.state.outbound.finish(number)
+        let (first, end) = (sessions[s].state.outbound.first, sessions[s].state.outbound.end)
+        for number in first..<end where number >= sessions[s].state.outbound.first {
+            let head = sessions[s].state.outbound.head(number)
+            guard head.group > 0, group == nil || head.group == group else { continue }
+            let isUnacknowledged = head.state == .sent && head.qos == .atLeastOnce
+            guard head.state == .queued || (!onlyUnsent && isUnacknowledged) else { continue }
+            let entry = sessions[s].state.outbound[number]
+            guard let message = entry.message else { continue }
+            sessions[s].state.outbound.finish(number)
             guard let shared = tree.group(id: entry.group), let member = selectMember(shared, qos: entry.qos) else {
                 statistics.droppedNoMember &+= 1
                 continue

@@ -22,7 +22,7 @@ package struct BrokerCore: ~Copyable {
 
     var connections: [ConnectionSlot] = []
     var freeConnections: [Int32] = []
-    var sessions: [SessionSlot?] = []
+    var sessions: [SessionSlot] = []
     var freeSessions: [Int32] = []
     /// By the bytes of the client identifier: strings that differ may be equal to Swift.
     var sessionOfClient: [[UInt8]: Int32] = [:]
@@ -92,7 +92,7 @@ package struct BrokerCore: ~Copyable {
     /// After a mass close: gives back the slots behind the last one in use.
     package mutating func compact() {
         while connections.last?.state == .free { connections.removeLast() }
-        while case .some(.none) = sessions.last { sessions.removeLast() }
+        while sessions.last?.isFree == true { sessions.removeLast() }
         freeConnections = freeConnections.filter { Int($0) < connections.count }
         freeSessions = freeSessions.filter { Int($0) < sessions.count }
         // Only a new array has less capacity.

@@ -60,6 +60,7 @@ struct PendingWill: Sendable {
 
 /// One session, from CONNECT to its end.
 struct SessionSlot: Sendable {
+    var isFree = false
     /// -1 while there is none.
     var connection: Int32 = -1
     var state: BrokerSession
@@ -75,4 +76,11 @@ struct SessionSlot: Sendable {
     var lastTicket: UInt64 = 0
 
     init(_ state: BrokerSession) { self.state = state }
+
+    /// A place for a session to come.
+    static var free: SessionSlot {
+        var slot = SessionSlot(BrokerSession(clientID: "", incarnation: 0, expiryInterval: 0))
+        slot.isFree = true
+        return slot
+    }
 }

@@ -14,7 +14,7 @@ package struct RouteCache: Sendable {
     }
 
     private var entries: [Entry] = []
-    private var bytes = 0
+    package private(set) var bytesHeld = 0
     private let places: Int
     private let bytesMax: Int
 
@@ -46,11 +46,11 @@ package struct RouteCache: Sendable {
         _ tree: SubscriptionTree
     ) -> Route {
         let entry = Entry(hash: hash, generation: generation, topic: topic.toArray(), route: tree.match(topic))
-        bytes += Self.bytes(entry) - Self.bytes(entries[place])
+        bytesHeld += Self.bytes(entry) - Self.bytes(entries[place])
         entries[place] = entry
-        if bytes > bytesMax {
+        if bytesHeld > bytesMax {
             entries = []
-            bytes = 0
+            bytesHeld = 0
         }
         return entry.route
     }
