@@ -130,7 +130,12 @@ extension BrokerCore {
     }
 
     /// Sends what quota, commit and send buffer allow: redeliveries, then the queue, then retained messages still owed.
+    ///
+    /// A replay's step queues a message, which asks for a pump again: the one that runs already goes on with it.
     mutating func pump(_ c: Int) {
+        guard !connections[c].isPumping else { return }
+        connections[c].isPumping = true
+        defer { connections[c].isPumping = false }
         let s = session(of: c)
         while true {
             guard connections[c].output.bytes < limits.sendBufferBytesPaced else { return becomeHungry(c) }

@@ -37,6 +37,7 @@ struct ConnectionSlot: Sendable {
     var isReadingPaused = false
     /// Whether it is in its loop's list of connections that have more to be sent.
     var isHungry = false
+    var isPumping = false
     var sendQuota = 0
     var packetBytesMax = Int.max
     var aliasesIn = InboundAliases(maximum: 0)

@@ -1,0 +1,118 @@
+import MQTTPackets
+import MQTTStore
+
+/// What a store holds after each change, by the letter of `StoreChange`. It refuses changes that make no sense.
+struct StoreModel {
+    struct Session {
+        let clientID: String
+        var expiryInterval: UInt32
+        var filters: Set<String> = []
+        /// Number → ticket of `queued` and QoS.
+        var queued: [UInt64: (ticket: UInt64, qos: QoS)] = [:]
+        var end: UInt64 = 0
+        /// Number → ticket of `received`.
+        var received: [UInt64: UInt64] = [:]
+        /// Packet identifier → ticket of its last `packetReceived`; and of its last `packetReleased`.
+        var packetIDs: [UInt16: UInt64] = [:]
+        var releases: [UInt16: UInt64] = [:]
+    }
+
+    private(set) var sessions: [UInt64: Session] = [:]
+    private(set) var retained: [String: String] = [:]
+    private var incarnationOfClient: [String: UInt64] = [:]
+    private var lastTickets: [String: UInt64] = [:]
+    private var lastIncarnation: UInt64 = 0
+    private(set) var ticket: UInt64 = 0
+    var committed: UInt64 = 0
+    /// The ticket that the commit under way will reach.
+    var committing: UInt64?
+
+    func session(of clientID: String) -> Session? { incarnationOfClient[clientID].flatMap { sessions[$0] } }
+
+    /// The last change of any session that the client ever had.
+    func lastTicket(of clientID: String) -> UInt64 { lastTickets[clientID] ?? 0 }
+
+    mutating func apply(_ changes: [StoreChange], through last: UInt64) throws {
+        for change in changes {
+            ticket += 1
+            try apply(change)
+        }
+        try expect(ticket == last, "\(changes.count) changes end at ticket \(last), not at \(ticket)")
+    }
+
+    private mutating func apply(_ change: StoreChange) throws {
+        switch change {
+        case .sessionBegan(let incarnation, let clientID, let expiryInterval):
+            try expect(incarnation > lastIncarnation, "incarnation \(incarnation) is not new")
+            try expect(incarnationOfClient[clientID] == nil, "two stored sessions of \(clientID)")
+            try expect(expiryInterval > 0, "\(clientID) is stored and does not outlive its connection")
+            lastIncarnation = incarnation
+            incarnationOfClient[clientID] = incarnation
+            lastTickets[clientID] = ticket
+            sessions[incarnation] = Session(clientID: clientID, expiryInterval: expiryInterval)
+        case .sessionEnded(let incarnation):
+            let clientID = sessions[incarnation]?.clientID ?? ""
+            try update(incarnation) { _ in }
+            sessions[incarnation] = nil
+            incarnationOfClient[clientID] = nil
+        case .retained(let message):
+            try expect(!message.payloadString.isEmpty, "retained without payload: \(message.topic)")
+            retained[message.topic] = message.payloadString
+        case .retainedCleared(let topic):
+            let old = retained.removeValue(forKey: topic)
+            try expect(old != nil, "cleared, but not retained: \(topic)")
+        default: try applyToSession(change)
+        }
+    }
+
+    private mutating func applyToSession(_ change: StoreChange) throws {
+        let ticket = ticket
+        switch change {
+        case .sessionExpiryChanged(let incarnation, let expiryInterval):
+            try update(incarnation) { $0.expiryInterval = expiryInterval }
+        case .subscribed(let incarnation, let filter, _, _):
+            try update(incarnation) { $0.filters.insert(filter) }
+        case .unsubscribed(let incarnation, let filter):
+            try update(incarnation) {
+                try expect($0.filters.remove(filter) != nil, "unsubscribed, but not subscribed: \(filter)")
+            }
+        case .queued(_, let incarnation, let number, let qos):
+            try update(incarnation) {
+                try expect(number >= $0.end, "number \(number) given twice")
+                try expect(qos > .atMostOnce, "queued at QoS 0")
+                $0.end = number + 1
+                $0.queued[number] = (ticket, qos)
+            }
+        case .received(let incarnation, let number):
+            try update(incarnation) {
+                try expect($0.queued[number]?.qos == .exactlyOnce, "PUBREC of \(number), which is not queued at QoS 2")
+                $0.received[number] = $0.received[number] ?? ticket
+            }
+        case .finished(let incarnation, let number):
+            try update(incarnation) {
+                try expect($0.queued.removeValue(forKey: number) != nil, "finished, but not queued: \(number)")
+                $0.received[number] = nil
+            }
+        case .packetReceived(let incarnation, let packetID):
+            try update(incarnation) {
+                try expect($0.packetIDs[packetID] == nil, "packet \(packetID) received twice")
+                $0.packetIDs[packetID] = ticket
+            }
+        case .packetReleased(let incarnation, let packetID):
+            try update(incarnation) {
+                try expect($0.packetIDs.removeValue(forKey: packetID) != nil, "released, not received: \(packetID)")
+                $0.releases[packetID] = ticket
+            }
+        default: throw SimulationFailure("not a change of a session: \(change)")
+        }
+    }
+
+    private mutating func update(_ incarnation: UInt64, _ body: (inout Session) throws -> Void) throws {
+        guard var session = sessions.removeValue(forKey: incarnation) else {
+            throw SimulationFailure("a change of session \(incarnation), which is not stored")
+        }
+        try body(&session)
+        lastTickets[session.clientID] = ticket
+        sessions[incarnation] = session
+    }
+}
