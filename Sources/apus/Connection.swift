@@ -4,6 +4,12 @@ import MQTTSessions
 import NIOCore
 import NIOPosix
 
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Darwin)
+import Darwin
+#endif
+
 /// What `pub` and `sub` have in common: whom to talk to, and as whom.
 struct ConnectionOptions: ParsableArguments {
     @Option(name: [.customShort("h"), .long], help: "The broker's host.")
@@ -81,7 +87,7 @@ struct Connection: ~Copyable {
                     channel.eventLoop.makeCompletedFuture { try NIOAsyncChannel(wrappingChannelSynchronously: channel) }
                 }
         } catch {
-            throw CommandFailure("cannot connect to \(options.host) port \(options.port): \(error)")
+            throw CommandFailure("cannot connect to \(options.host) port \(options.port): \(describe(error))")
         }
         try await channel.executeThenClose { inbound, outbound in
             try await withThrowingTaskGroup(of: Void.self) { tasks in
@@ -97,6 +103,15 @@ struct Connection: ~Copyable {
                 tasks.cancelAll()
             }
         }
+    }
+
+    /// What the system said, without the layers around it.
+    private static func describe(_ error: any Error) -> String {
+        guard let error = error as? NIOConnectionError else { return "\(error)" }
+        if let refusal = error.connectionErrors.first?.error as? IOError {
+            return String(cString: strerror(refusal.errnoCode)).lowercased()
+        }
+        return "\(error.dnsAError ?? error.dnsAAAAError ?? error)"
     }
 
     private static func keepAlive(

@@ -23,6 +23,7 @@ struct WireMonitor {
     private var hasConnack = false
     private var hasDisconnect = false
     private var pings = 0
+    private var isParted = false
 
     init(_ connect: Connect) {
         clientID = connect.clientID
@@ -59,8 +60,9 @@ struct WireMonitor {
         owed[kind, default: []].append(Owed(packetID: packetID, ticket: ticket))
     }
 
-    /// The broker has written bytes.
-    mutating func sent(_ chunks: [ByteBuffer], _ store: StoreModel) throws {
+    /// The broker has written bytes, on a connection whose session may already be another's.
+    mutating func sent(_ chunks: [ByteBuffer], isLast: Bool, _ store: StoreModel) throws {
+        isParted = isLast
         for chunk in chunks { bytes.writeImmutableBuffer(chunk) }
         while true {
             let before = bytes.readableBytes
@@ -114,7 +116,7 @@ struct WireMonitor {
         guard let packetID = publish.packetID else { return }
         try expect(inFlight.insert(packetID).inserted, "packet identifier \(packetID) is in flight already")
         try expect(inFlight.count <= receiveMaximum, "\(inFlight.count) in flight, Receive Maximum \(receiveMaximum)")
-        guard publish.qos == .exactlyOnce, let session = store.session(of: clientID) else { return }
+        guard !isParted, publish.qos == .exactlyOnce, let session = store.session(of: clientID) else { return }
         // Far fewer than 65,535 messages go to one session here, so the number follows from the identifier.
         guard let queued = session.queued[UInt64(packetID) - 1] else {
             throw SimulationFailure("QoS 2 message \(packetID) is sent and not stored")
