@@ -54,7 +54,7 @@ let package = Package(
         .executableTarget(
             name: "apus",
             dependencies: [
-                "MQTTServer", "MQTTSessions", "MQTTTransport", lifecycle, logging, nio, posix,
+                "MQTTServer", "MQTTCore", "MQTTPackets", "MQTTSessions", lifecycle, logging, nio, posix,
                 .product(name: "_NIOFileSystem", package: "swift-nio"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],

@@ -25,7 +25,7 @@ public struct Limits: Sendable {
     /// Subscriptions of one session. More are refused with 0x97.
     public var subscriptionsMax = 100_000
     /// Deliveries of one turn; the rest of a burst is handled in the next.
-    public var deliveriesPerTurn = 2_000
+    public var deliveriesPerTurn = 5_000
 
     /// The defaults.
     public init() {}

@@ -90,6 +90,8 @@ package struct RetainedMessages: Sendable {
             switch Self.compare(topic, to: filter) {
             case .matches: return .found(retained)
             case .skip(let next):
+                // What is skipped to may itself be a topic: a page ends at the topic looked at, which does not match.
+                guard budget > 0 else { return .more(key: topic.toArray()) }
                 key = next
                 isInclusive = true
             case .exhausted: return .exhausted

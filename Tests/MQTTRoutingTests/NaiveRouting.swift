@@ -191,7 +191,7 @@ struct TreeAndModel {
         for group in route.groups {
             let members = tree.groups[Int(group)].members
             guard let first = members.first, let filter = model.all[first]?.filter else { return "empty group" }
-            let name = tree.groups[Int(group)].name + "/" + filter
+            let name = String(decoding: tree.groups[Int(group)].name, as: UTF8.self) + "/" + filter
             if found[name] != nil { return "\(topic): group \(name) twice" }
             found[name] = Set(members)
         }

@@ -33,9 +33,10 @@ final class World {
     init(_ configuration: CoreConfiguration, seed: UInt64, isLogging: Bool = false) {
         self.configuration = configuration
         core = BrokerCore(configuration: configuration)
-        random = SeededGenerator(seed: seed)
+        var random = SeededGenerator(seed: seed)
         loops = Array(repeating: Loop(), count: configuration.loops)
         isStrict = configuration.isDurable && !random.oneIn(3)
+        self.random = random
         log = isLogging ? [] : nil
     }
 
