@@ -26,8 +26,11 @@ extension BrokerCore {
         var sessionsWaiting: [Int32] = []
         swap(&sessionsWaiting, &waitingSessions)
         for s in sessionsWaiting where Int(s) < sessions.count {
+            sessions[Int(s)].isWaiting = false
             let connection = sessions[Int(s)].connection
             guard connection >= 0 else { continue }
+            // What it changed after this batch was taken waits for the next.
+            if sessions[Int(s)].lastTicket > committed { waitForCommit(Int(s)) }
             if connections[Int(connection)].state == .connected { pump(Int(connection)) }
         }
     }
@@ -55,7 +58,13 @@ extension BrokerCore {
         let made = change(sessions[s].state.incarnation)
         self.change(made)
         sessions[s].lastTicket = ticket
-        if sessions[s].connection >= 0 { waitingSessions.append(Int32(s)) }
+        if sessions[s].connection >= 0 { waitForCommit(s) }
+    }
+
+    private mutating func waitForCommit(_ s: Int) {
+        guard !sessions[s].isWaiting else { return }
+        sessions[s].isWaiting = true
+        waitingSessions.append(Int32(s))
     }
 
     mutating func change(_ change: @autoclosure () -> StoreChange) {

@@ -23,8 +23,11 @@ extension BrokerCore {
         if let topic = connect.will?.topic, Self.isReserved(topic) {
             return refuse(c, .notAuthorized, version: connect.version)
         }
+        let before = ticket
         takeOver(connect.clientID)
         let (s, isPresent) = beginSession(connect)
+        // CONNACK waits for all that this CONNECT has changed, and for the end of the session before a new one.
+        if !isPresent || ticket > before { sessions[s].lastTicket = ticket }
         begin(c, on: s, connect)
         answerConnect(c, connect, sessionPresent: isPresent, properties)
     }
@@ -52,10 +55,7 @@ extension BrokerCore {
             if !connect.cleanStart {
                 sessions[s].willDue = nil  // [MQTT-3.1.3-9]
                 sessions[s].endDue = nil
-                if sessions[s].state.expiryInterval != expiry {
-                    change(s) { .sessionExpiryChanged(incarnation: $0, expiryInterval: expiry) }
-                    sessions[s].state.expiryInterval = expiry
-                }
+                setExpiry(s, expiry)
                 return (s, true)
             }
             endSession(s)  // [MQTT-3.1.2-4]
@@ -73,6 +73,16 @@ extension BrokerCore {
             .sessionBegan(incarnation: $0, clientID: connect.clientID, expiryInterval: expiry)
         }
         return (Int(slot), false)
+    }
+
+    /// A session that is to end with its connection is no longer stored: nothing of it has to last.
+    private mutating func setExpiry(_ s: Int, _ expiry: UInt32) {
+        guard sessions[s].state.expiryInterval != expiry else { return }
+        change(s) {
+            expiry == 0
+                ? .sessionEnded(incarnation: $0) : .sessionExpiryChanged(incarnation: $0, expiryInterval: expiry)
+        }
+        sessions[s].state.expiryInterval = expiry
     }
 
     private mutating func begin(_ c: Int, on s: Int, _ connect: Connect) {
@@ -117,6 +127,10 @@ extension BrokerCore {
             }
         }
         let connack = Connack(sessionPresent: sessionPresent, reasonCode: .success, properties: properties)
+        guard fits(.connack(connack), c) else {
+            sessions[session(of: c)].will = nil  // the connection was never accepted
+            return end(c, reason: "not even CONNACK fits into the client's maximum packet size")  // [MQTT-3.1.2-24]
+        }
         events.append(
             .connected(
                 clientID: connect.clientID,
@@ -154,10 +168,7 @@ extension BrokerCore {
             if sessions[s].state.expiryInterval == 0 && expiry != 0 {
                 throw .protocolError("a session expiry interval for a session that was to have none")
             }
-            if sessions[s].state.expiryInterval != expiry {
-                change(s) { .sessionExpiryChanged(incarnation: $0, expiryInterval: expiry) }
-            }
-            sessions[s].state.expiryInterval = expiry
+            setExpiry(s, expiry)
         }
         if disconnect.reasonCode == .success { sessions[s].will = nil }  // [MQTT-3.14.4-3]
         end(c, reason: "client disconnected")

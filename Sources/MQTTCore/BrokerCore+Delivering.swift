@@ -133,7 +133,7 @@ extension BrokerCore {
     ///
     /// A replay's step queues a message, which asks for a pump again: the one that runs already goes on with it.
     mutating func pump(_ c: Int) {
-        guard !connections[c].isPumping else { return }
+        guard !connections[c].isPumping, connections[c].state == .connected else { return }
         connections[c].isPumping = true
         defer { connections[c].isPumping = false }
         let s = session(of: c)

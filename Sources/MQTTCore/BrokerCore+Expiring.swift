@@ -16,8 +16,9 @@ extension BrokerCore {
             guard let timer = timers.min, timer.due <= now else { return true }
             timers.removeMin()
             switch timer.kind {
+            case .accepted(let id): acceptedDue(id)
             case .connection(let id): connectionDue(id)
-            case .session(let s, let incarnation): sessionDue(Int(s), incarnation)
+            case .session(let s, let incarnation): sessionDue(Int(s), incarnation, timer.due)
             }
         }
         return false
@@ -25,23 +26,18 @@ extension BrokerCore {
 
     mutating func armConnectionTimer(_ c: Int) {
         let keepAlive = connections[c].keepAliveTimeout
-        let due = keepAlive > 0 ? connections[c].lastReceived + keepAlive : now + Self.drainTime
+        let drainDue = now + Self.drainTime
+        let due = keepAlive > 0 ? min(connections[c].lastReceived + keepAlive, drainDue) : drainDue
         timers.insert(Timer(due: max(due, now + 1), kind: .connection(id(c))))
     }
 
-    private mutating func connectionDue(_ id: ConnectionID) {
-        guard let c = index(id) else { return }
-        switch connections[c].state {
-        case .awaitingConnect:
-            if now - connections[c].lastAccepted >= configuration.connectTimeout {
-                end(c, reason: "no CONNECT in time")
-            }
-        case .connected, .awaitingCommit: keepAliveDue(c)
-        case .closing, .free: break
-        }
+    private mutating func acceptedDue(_ id: ConnectionID) {
+        guard let c = index(id), connections[c].state == .awaitingConnect else { return }
+        end(c, reason: "no CONNECT in time")
     }
 
-    private mutating func keepAliveDue(_ c: Int) {
+    private mutating func connectionDue(_ id: ConnectionID) {
+        guard let c = index(id), connections[c].state == .connected else { return }
         if !connections[c].isWritable && now - connections[c].lastWritable >= Self.drainTime {
             return disconnect(c, .quotaExceeded, explanation: "takes nothing of what it is sent")
         }
@@ -51,7 +47,7 @@ extension BrokerCore {
         guard isLate, !connections[c].isReadingPaused else { return armConnectionTimer(c) }
         guard connections[c].isSuspect else {
             connections[c].isSuspect = true
-            timers.insert(Timer(due: now + Self.graceOfKeepAlive, kind: .connection(id(c))))
+            timers.insert(Timer(due: now + Self.graceOfKeepAlive, kind: .connection(id)))
             return
         }
         disconnect(c, .keepAliveTimeout, explanation: ReasonCode.keepAliveTimeout.description)  // [MQTT-3.1.2-22]
@@ -61,13 +57,18 @@ extension BrokerCore {
         let slot = sessions[s]
         guard !slot.isFree else { return }
         guard let due = [slot.willDue, slot.endDue].compactMap({ $0 }).min() else { return }
+        // One timer a session: of those in the heap only the one that is armed counts.
+        guard due < slot.armedDue else { return }
+        sessions[s].armedDue = due
         timers.insert(Timer(due: due, kind: .session(Int32(s), incarnation: slot.state.incarnation)))
     }
 
-    private mutating func sessionDue(_ s: Int, _ incarnation: UInt64) {
+    private mutating func sessionDue(_ s: Int, _ incarnation: UInt64, _ due: Int64) {
         guard s < sessions.count else { return }
         let slot = sessions[s]
-        guard slot.state.incarnation == incarnation, slot.connection < 0 else { return }
+        guard slot.state.incarnation == incarnation, slot.armedDue == due else { return }
+        sessions[s].armedDue = .max
+        guard slot.connection < 0 else { return }
         if let due = slot.willDue, due <= now { publishWill(of: s) }
         if let due = slot.endDue, due <= now {
             endSession(s)

@@ -73,6 +73,7 @@ extension BrokerCore {
             let reason = authorizeAndRoute(bytes, view, expiresAt: expiresAt, s)
             if reason.isError && connections[c].version == .v5 {
                 sessions[s].state.inbound.released(view.packetID)  // [MQTT-4.3.3-9]
+                change(s) { .packetReleased(incarnation: $0, packetID: view.packetID) }
             }
             acknowledge(c, .pubrec, view.packetID, reason)
         case .receiveAgain: acknowledge(c, .pubrec, view.packetID, .success)

@@ -132,8 +132,18 @@ extension BrokerCore {
         }
     }
 
+    /// Whether a 5.0 client takes a packet of this size. Few set a limit that an answer could reach.
+    func fits(_ packet: Packet, _ c: Int) -> Bool {
+        let most = connections[c].packetBytesMax
+        return most > 1 << 20 || PacketEncoder(version: connections[c].version).encode(packet).readableBytes <= most
+    }
+
     /// Sends an answer, behind those that still wait for a commit.
     mutating func answer(_ c: Int, _ packet: Packet, after ticket: UInt64 = 0) {
+        guard fits(packet, c) else {
+            let explanation = "an answer is larger than the client's maximum packet size"
+            return disconnect(c, .implementationSpecificError, explanation: explanation)  // [MQTT-3.1.2-24]
+        }
         if !connections[c].waiting.isEmpty || ticket > committed {
             wait(c, WaitingAnswer(ticket: ticket, packet: packet))
         } else {

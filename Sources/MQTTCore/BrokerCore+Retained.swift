@@ -56,15 +56,16 @@ extension BrokerCore {
     /// A live message follows: what its topic is still owed goes first, so that the order of the topic holds.
     mutating func pullForward(_ topic: Span<UInt8>, _ s: Int) {
         guard let found = retained.get(topic) else { return }
-        let replays = sessions[s].replays
-        for (at, replay) in replays.enumerated() {
+        // First all are marked, then they are sent: sending may bring the oldest replay to its end.
+        var owing: [RetainedReplay] = []
+        for (at, replay) in sessions[s].replays.enumerated() {
             let isAhead = RetainedMessages.order(topic, replay.key.span) > 0
             guard isAhead, found.version <= replay.versionMax, RetainedMessages.matches(topic, replay.filter) else {
                 continue
             }
-            guard sessions[s].replays[at].pulledForward.insert(topic.toArray()).inserted else { continue }
-            deliverRetained(found, replay, s)
+            if sessions[s].replays[at].pulledForward.insert(topic.toArray()).inserted { owing.append(replay) }
         }
+        for replay in owing { deliverRetained(found, replay, s) }
     }
 
     private func isPublisher(_ s: Int, of message: Message) -> Bool {

@@ -92,7 +92,7 @@ extension BrokerCore {
             guard head.state == .queued || (!onlyUnsent && isUnacknowledged) else { continue }
             let entry = sessions[s].state.outbound[number]
             guard let message = entry.message else { continue }
-            sessions[s].state.outbound.finish(number)
+            finish(number, s)
             guard let shared = tree.group(id: entry.group), let member = selectMember(shared, qos: entry.qos) else {
                 statistics.droppedNoMember &+= 1
                 continue

@@ -74,9 +74,8 @@ package struct BrokerCore: ~Copyable {
         connections[c].loop = loop
         connections[c].address = address
         connections[c].lastReceived = now
-        connections[c].lastAccepted = now
         let id = id(c)
-        timers.insert(Timer(due: now + configuration.connectTimeout, kind: .connection(id)))
+        timers.insert(Timer(due: now + configuration.connectTimeout, kind: .accepted(id)))
         return id
     }
 
@@ -150,6 +149,8 @@ package struct Statistics: Sendable, Equatable {
 /// A point in time at which something is looked at again. Firing early or twice is harmless.
 struct Timer: Comparable, Sendable {
     enum Kind: Sendable, Equatable {
+        /// CONNECT has to have come.
+        case accepted(ConnectionID)
         case connection(ConnectionID)
         case session(Int32, incarnation: UInt64)
     }

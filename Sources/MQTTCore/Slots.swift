@@ -46,7 +46,6 @@ struct ConnectionSlot: Sendable {
     /// Milliseconds; 0 is off.
     var keepAliveTimeout: Int64 = 0
     var lastReceived: Int64 = 0
-    var lastAccepted: Int64 = 0
     /// Whether the deadline has passed once: only the second time ends the connection, after it was offered a read.
     var isSuspect = false
     var waiting = Deque<WaitingAnswer>()
@@ -73,8 +72,12 @@ struct SessionSlot: Sendable {
     /// Milliseconds of the monotonic clock; nil while nothing is due.
     var willDue: Int64?
     var endDue: Int64?
+    /// When its timer fires; `Int64.max` while it has none.
+    var armedDue = Int64.max
     /// The ticket of the last change to it.
     var lastTicket: UInt64 = 0
+    /// Whether it is in the list of sessions to look at after a commit.
+    var isWaiting = false
 
     init(_ state: BrokerSession) { self.state = state }
 

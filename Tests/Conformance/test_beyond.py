@@ -294,3 +294,19 @@ def test_options_of_a_subscription_survive_in_the_session(connect, unique, topic
     publisher.publish(topic, b"x", qos=2, retain=True)
     assert client.message(payload=b"x", qos=1, retain=True).properties == {"subscription_identifier": [7]}
     publisher.publish(topic, b"", retain=True)
+
+
+# Answers larger than the client's Maximum Packet Size are not sent [MQTT-3.1.2-24]
+
+def test_where_not_even_connack_fits_the_connection_is_closed_without_a_word(dial):
+    client = dial(version=VERSION)
+    client.send_connect(properties={"maximum_packet_size": 8})
+    assert client.expect_closed() == []
+
+
+def test_an_answer_that_does_not_fit_ends_the_connection_and_says_so(connect):
+    client = connect(version=VERSION, properties={"maximum_packet_size": 100})
+    client.send(codec.subscribe(VERSION, 1, [(f"many/{n}", 0) for n in range(200)]))
+    came = client.expect_closed({0x83})
+    assert [packet.kind for packet in came] == ["DISCONNECT"]
+    assert all(len(packet.raw) <= 100 for packet in came)

@@ -24,6 +24,8 @@ extension BrokerSession {
         case .exactlyOnce:
             if !inbound.received(packetID) { return .receiveAgain }  // [MQTT-4.3.3-10]
             if let receiveMaximum, inbound.unacknowledged > receiveMaximum {
+                // It was not taken, so it is new when the client sends it again.
+                inbound.released(packetID)
                 return .disconnect(.receiveMaximumExceeded)  // [MQTT-3.3.4-7]
             }
             return .routeThenReceive

@@ -28,7 +28,10 @@ package struct ClientSession: Sendable {
     private var inbound = ReceiveWindow()
     private var aliases: [UInt16: String] = [:]
     private var quota = 65_535
-    private var nextRequestID: UInt16 = 0
+    private var nextRequestID: UInt16 = 0x7FFF
+    /// Identifiers of SUBSCRIBE and UNSUBSCRIBE packets that have no answer yet.
+    private var requests = PacketIDSet()
+    private var startedClean = true
     private let encoder: PacketEncoder
 
     package init(connect: Connect) {
@@ -44,11 +47,13 @@ package struct ClientSession: Sendable {
         output = ByteBuffer()
         isConnected = false
         aliases = [:]
+        requests = PacketIDSet()
         inbound.connectionBegan()
         outbound.connectionEnded()
         var packet = connect
         packet.cleanStart = cleanStart ?? connect.cleanStart
         packet.clientID = clientID
+        startedClean = packet.cleanStart
         send(.connect(packet))
     }
 
@@ -87,11 +92,13 @@ package struct ClientSession: Sendable {
 
     mutating func send(_ packet: Packet) { encoder.encode(packet, into: &output) }
 
-    /// Identifiers of requests stay clear of those in flight: they come from the other half of the numbers.
+    /// Identifiers of requests come from the upper half. Messages come there late, and wait for one that is in use
+    /// [MQTT-2.2.1-3].
     private mutating func requestID() -> UInt16 {
         repeat {
-            nextRequestID = nextRequestID == .max ? 1 : nextRequestID + 1
-        } while outbound.number(of: nextRequestID) != nil
+            nextRequestID = nextRequestID == .max ? 0x8000 : nextRequestID + 1
+        } while requests.contains(nextRequestID) || outbound.number(of: nextRequestID) != nil
+        requests.insert(nextRequestID)
         return nextRequestID
     }
 }
@@ -119,9 +126,14 @@ extension ClientSession {
             return nil
         case .pubcomp(let answer):
             guard let number = number(answer.packetID, in: .released) else { return nil }
-            return finish(number, answer.reasonCode)
-        case .suback(let suback): return .subscribed(suback)
-        case .unsuback(let unsuback): return .unsubscribed(unsuback)
+            // 0x92 says that the broker had released it before: the message has arrived all the same.
+            return finish(number, .success)
+        case .suback(let suback):
+            requestEnded(suback.packetID)
+            return .subscribed(suback)
+        case .unsuback(let unsuback):
+            requestEnded(unsuback.packetID)
+            return .unsubscribed(unsuback)
         case .pingresp: return .pong
         case .disconnect(let disconnect): return .disconnected(disconnect)
         case .auth(let auth): return .authentication(auth)
@@ -130,11 +142,18 @@ extension ClientSession {
         }
     }
 
+    private mutating func requestEnded(_ packetID: UInt16) {
+        requests.remove(packetID)
+        pump()
+    }
+
     private mutating func connackReceived(_ connack: Connack) throws(DecodingError) -> Event {
         guard !isConnected else { throw .protocolError("a second CONNACK") }
         guard connack.reasonCode == .success else { return .connected(connack) }
         isConnected = true
-        if !connack.sessionPresent {
+        // Before 3.1.1 there is no flag: the broker keeps what it was not asked to discard.
+        let isPresent = version == .v3_1 ? !startedClean : connack.sessionPresent
+        if !isPresent {
             // [MQTT-3.2.2-5]: the broker has no state, so neither have we; unsent messages are kept, as new ones.
             inbound = ReceiveWindow()
             outbound.sessionForgotten()
@@ -202,6 +221,7 @@ extension ClientSession {
                 send(.pubrel(Acknowledgement(packetID: OutboundQueue.packetID(number))))
                 outbound.released()
             case .publish(let number):
+                guard !requests.contains(OutboundQueue.packetID(number)) else { return }
                 guard let message = outbound[number].message else { return outbound.finish(number) }
                 let entry = outbound[number]
                 var publish = Publish(message)
