@@ -62,6 +62,28 @@ let package = Package(
         ),
         // Tests.
         .testTarget(name: "MQTTPacketsTests", dependencies: ["MQTTPackets", nio], swiftSettings: strict),
+        .testTarget(
+            name: "MQTTRoutingTests",
+            dependencies: ["MQTTRouting", "MQTTPackets", nio],
+            swiftSettings: strict
+        ),
+        .testTarget(
+            name: "MQTTSessionsTests",
+            dependencies: ["MQTTSessions", "MQTTPackets", nio],
+            swiftSettings: strict
+        ),
+        .testTarget(
+            name: "MQTTServerTests",
+            dependencies: [
+                "MQTTServer", "MQTTCore", "MQTTStore", "MQTTSessions", "MQTTPackets", nio, posix, logging, lifecycle,
+            ],
+            swiftSettings: strict
+        ),
+        .testTarget(
+            name: "SimulationTests",
+            dependencies: ["MQTTCore", "MQTTSessions", "MQTTRouting", "MQTTStore", "MQTTPackets", nio],
+            swiftSettings: strict
+        ),
         .testTarget(name: "TidyTests", swiftSettings: strict),
     ],
     swiftLanguageModes: [.v6]

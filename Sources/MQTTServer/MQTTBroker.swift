@@ -29,7 +29,9 @@ public final class MQTTBroker: Service {
         precondition((1...65_535).contains(limits.receiveMaximum), "Receive Maximum is from 1 to 65,535")
         precondition((1...268_435_460).contains(limits.packetBytesMax), "a packet has at most 268,435,460 bytes")
         precondition(
-            configuration.responseInformation?.utf8.count ?? 0 <= 65_535, "a string has at most 65,535 bytes")
+            configuration.responseInformation?.utf8.count ?? 0 <= 65_535,
+            "a string has at most 65,535 bytes"
+        )
         self.configuration = configuration
         self.store = store
         self.logger = logger

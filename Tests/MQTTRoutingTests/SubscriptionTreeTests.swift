@@ -107,7 +107,7 @@ import Testing
     }
 
     @Test(
-        "[MQTT-3.3.4-2] [MQTT-3.3.4-4] overlapping subscriptions are one receiver, at the highest QoS, with all identifiers"
+        "[MQTT-3.3.4-2] [MQTT-3.3.4-4] overlapping subscriptions are one receiver: highest QoS, all identifiers"
     )
     func overlapping() throws {
         var tree = SubscriptionTree(seed: 2)

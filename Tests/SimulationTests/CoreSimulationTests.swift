@@ -5,22 +5,12 @@ import Testing
 @Suite("Simulation of the whole core")
 struct CoreSimulationTests {
     @Test(
-        "whatever links, clients and the store do: QoS 1 at least once, QoS 2 exactly once, in order, nothing left over",
-        arguments: 0..<Seeds.chunks)
-    func everything(chunk: Int) throws {
+        "whatever links, clients and the store do: QoS 1 at least once, QoS 2 exactly once, order, nothing left over",
+        arguments: 0..<Seeds.chunks
+    )
+    func everything(chunk: Int) {
         let seeds = Seeds.chunk(chunk)
-        for seed in seeds {
-            if Seeds.areTraced { print("simulation seed \(seed)") }
-            do {
-                try Self.run(World(seed))
-            } catch {
-                // Once more, and this time with a log of what happens.
-                let world = World(seed, isLogging: true)
-                try? Self.run(world)
-                let log = (world.log ?? []).suffix(80).joined(separator: "\n  ")
-                Issue.record("seed \(seed), again with APUS_SIMULATION_SEED=\(seed): \(error)\n  \(log)")
-            }
-        }
+        simulate(seeds, World.init(_:isLogging:), Self.run)
         if let first = seeds.first { print("simulated \(seeds.count) seeds from \(first), every \(Seeds.chunks)th") }
     }
 
@@ -36,7 +26,7 @@ struct CoreSimulationTests {
         try world.comeToRest()
         try world.checkFirstReplay()
         world.isEarly = false
-        for _ in 0..<(200 + world.random.below(1_600)) { try world.step() }
+        for _ in 0..<(300 + world.random.below(4_000)) { try world.step() }
         try world.comeToRest()
         try world.checkNothingIsLeftOver()
         try world.checkDeliveries()
@@ -46,7 +36,7 @@ struct CoreSimulationTests {
 }
 
 extension World {
-    convenience init(_ seed: UInt64, isLogging: Bool = false) {
+    convenience init(_ seed: UInt64, isLogging: Bool) {
         var random = SeededGenerator(seed: seed)
         self.init(Self.configuration(&random), seed: random.next(), isLogging: isLogging)
         addClients()

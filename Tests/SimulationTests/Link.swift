@@ -32,6 +32,7 @@ final class Link {
     // The client's end.
     var hasLeft = false
     var isSlow = false
+    var readsNothing = false
     var decoder: PacketDecoder
     var unread = ByteBuffer()
     var aliases: [String: UInt32] = [:]
@@ -49,6 +50,12 @@ final class Link {
         lastSent = now
     }
 
+    var description: String {
+        "\(address) of \(client.name): \(toBroker.readableBytes) and \(toClient.readableBytes) bytes, rest "
+            + "\(rest.readableBytes), \(next), writable \(isWritable), cut \(isCut), closing \(isClosing), "
+            + "gone \(isGone), left \(hasLeft)"
+    }
+
     /// Either end may still do something.
     var isOver: Bool { isGone && hasLeft }
     var brokerReads: Bool { !isGone && (next == .read || next == .ignore) }
@@ -57,8 +64,11 @@ final class Link {
 
     func cut(keeping random: inout SeededGenerator) {
         isCut = true
-        toBroker = toBroker.getSlice(at: toBroker.readerIndex, length: random.below(toBroker.readableBytes + 1)) ?? toBroker
-        toClient = toClient.getSlice(at: toClient.readerIndex, length: random.below(toClient.readableBytes + 1)) ?? toClient
+        for queue in [\Link.toBroker, \Link.toClient] {
+            let bytes = self[keyPath: queue]
+            let kept = random.below(bytes.readableBytes + 1)
+            self[keyPath: queue] = bytes.getSlice(at: bytes.readerIndex, length: kept) ?? bytes
+        }
     }
 
     func writeFromClient(_ bytes: ByteBuffer, at now: Int64) {

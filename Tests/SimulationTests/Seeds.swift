@@ -23,6 +23,9 @@ enum Seeds {
     /// Whether each seed is printed before it runs: then a trap can be told from its last line.
     static let areTraced = number("APUS_SIMULATION_TRACE") != nil
 
+    /// How much of the log of a failure is shown.
+    static let logLength = number("APUS_SIMULATION_LOG").map { Int($0) } ?? 80
+
     private static func number(_ name: String) -> UInt64? {
         ProcessInfo.processInfo.environment[name].flatMap { UInt64($0) }
     }

@@ -21,6 +21,7 @@ struct StoreModel {
     private(set) var retained: [String: String] = [:]
     private var incarnationOfClient: [String: UInt64] = [:]
     private var lastTickets: [String: UInt64] = [:]
+    private var connectTickets: [String: UInt64] = [:]
     private var lastIncarnation: UInt64 = 0
     private(set) var ticket: UInt64 = 0
     var committed: UInt64 = 0
@@ -29,8 +30,9 @@ struct StoreModel {
 
     func session(of clientID: String) -> Session? { incarnationOfClient[clientID].flatMap { sessions[$0] } }
 
-    /// The last change of any session that the client ever had.
+    /// The last change of any session that the client ever had; and the last that a CONNECT may have made.
     func lastTicket(of clientID: String) -> UInt64 { lastTickets[clientID] ?? 0 }
+    func lastTicketOfConnect(_ clientID: String) -> UInt64 { connectTickets[clientID] ?? 0 }
 
     mutating func apply(_ changes: [StoreChange], through last: UInt64) throws {
         for change in changes {
@@ -49,10 +51,12 @@ struct StoreModel {
             lastIncarnation = incarnation
             incarnationOfClient[clientID] = incarnation
             lastTickets[clientID] = ticket
+            connectTickets[clientID] = ticket
             sessions[incarnation] = Session(clientID: clientID, expiryInterval: expiryInterval)
         case .sessionEnded(let incarnation):
             let clientID = sessions[incarnation]?.clientID ?? ""
             try update(incarnation) { _ in }
+            connectTickets[clientID] = ticket
             sessions[incarnation] = nil
             incarnationOfClient[clientID] = nil
         case .retained(let message):
@@ -70,6 +74,7 @@ struct StoreModel {
         switch change {
         case .sessionExpiryChanged(let incarnation, let expiryInterval):
             try update(incarnation) { $0.expiryInterval = expiryInterval }
+            if let clientID = sessions[incarnation]?.clientID { connectTickets[clientID] = ticket }
         case .subscribed(let incarnation, let filter, _, _):
             try update(incarnation) { $0.filters.insert(filter) }
         case .unsubscribed(let incarnation, let filter):

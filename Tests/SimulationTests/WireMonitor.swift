@@ -34,10 +34,11 @@ struct WireMonitor {
         decoder = PacketDecoder(version: connect.version)
     }
 
-    /// The broker has handled a packet. `ticket` is that of the last change it made; 0 where that is not known.
-    mutating func handled(_ packet: Packet, ticket: UInt64, _ store: StoreModel) {
+    /// The broker has handled a packet. `ticket` is that of the last change it made, 0 where that is not known;
+    /// `lastTicket` that of the last change to the session before it.
+    mutating func handled(_ packet: Packet, ticket: UInt64, lastTicket: UInt64, _ store: StoreModel) {
         switch packet {
-        case .connect: connackTicket = store.lastTicket(of: clientID)
+        case .connect: connackTicket = max(lastTicket, store.lastTicketOfConnect(clientID))
         case .publish(let publish):
             let id = publish.packetID ?? 0
             if publish.qos == .atLeastOnce { owe(.puback, id, ticket) }

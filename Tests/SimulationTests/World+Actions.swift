@@ -39,7 +39,8 @@ extension World {
             client.session.disconnect(ReasonCode(rawValue: 4))
             flush(client)
             leave(client)
-        case 8 where client.isUp && client.plan.isWild && client.plan.connect.sessionExpiryInterval > 0
+        case 8
+        where client.isUp && client.plan.isWild && client.plan.connect.sessionExpiryInterval > 0
             && !client.plan.keepsSession && client.plan.connect.version == .v5:
             note("\(client.name) leaves, with another session expiry")
             var properties = Properties()
@@ -62,7 +63,11 @@ extension World {
         let sizes = [0, 3, 20, 100, 300, 1_100, 3_000]
         let padding = ByteBuffer(repeating: UInt8(ascii: "."), count: sizes[min(random.below(7), random.below(7))] + 1)
         var publish = Publish(
-            topic: topic, payload: padding, qos: random.pick(QoS.allCases), isRetained: random.oneIn(4))
+            topic: topic,
+            payload: padding,
+            qos: random.pick(QoS.allCases),
+            isRetained: random.oneIn(4)
+        )
         if publish.isRetained && random.oneIn(5) { publish.payload = ByteBuffer() }
         if client.plan.connect.version == .v5 {
             if random.oneIn(8) && !publish.isRetained { publish.properties[integer: .messageExpiryInterval] = 1 }

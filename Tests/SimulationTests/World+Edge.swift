@@ -112,13 +112,13 @@ extension World {
         repeat {
             let burst = isStrict ? firstPacket(link.rest) : link.rest
             let wasOpen = core.isOpen(link.id)
-            let before = store.ticket
+            let before = (ticket: store.ticket, ofClient: store.lastTicket(of: link.client.name))
             let (received, after) = turn(link.loop) { [now] core in core.receive(burst, from: link.id, at: now) }
             try settleStore()
             consumed = received.consumed
             link.next = received.next
             let handled = link.rest.readSlice(length: consumed) ?? ByteBuffer()
-            if wasOpen { try noteHandled(handled, link, ticketBefore: before) }
+            if wasOpen { try noteHandled(handled, link, before: before) }
             link.rest = ByteBuffer(bytes: link.rest.readableBytesView)
             try perform(after)
         } while link.next == .read && consumed > 0 && link.rest.readableBytes > 0 && !link.isClosing && !link.isGone
@@ -132,16 +132,16 @@ extension World {
     }
 
     /// Follows what the broker has handled, packet by packet.
-    private func noteHandled(_ bytes: ByteBuffer, _ link: Link, ticketBefore: UInt64) throws {
+    private func noteHandled(_ bytes: ByteBuffer, _ link: Link, before: (ticket: UInt64, ofClient: UInt64)) throws {
         var bytes = bytes
         let version = link.client.plan.connect.version
         var decoder = PacketDecoder(version: version)
-        let ticket = isStrict && store.ticket > ticketBefore ? store.ticket : 0
+        let ticket = isStrict && store.ticket > before.ticket ? store.ticket : 0
         while bytes.readableBytes > 0, let packet = try decoder.next(&bytes) {
             note("broker handles \(packet.kind) of \(link.client.name) on \(link.address)")
-            link.monitor.handled(packet, ticket: ticket, store)
+            link.monitor.handled(packet, ticket: ticket, lastTicket: before.ofClient, store)
             switch packet {
-            case .publish(let publish): noteHandled(publish, link.client)
+            case .publish(let publish): noteHandled(publish, link)
             case .pubrel(let answer): link.client.brokerHolds.remove(answer.packetID)
             case .disconnect(let disconnect): link.leftInOrder = disconnect.reasonCode == .success
             default: break
@@ -149,11 +149,13 @@ extension World {
         }
     }
 
-    private func noteHandled(_ publish: Publish, _ client: SimulatedClient) {
-        guard !publish.topic.hasPrefix("$SYS") else { return }
-        if publish.qos == .exactlyOnce && !client.brokerHolds.insert(publish.packetID ?? 0).inserted { return }
+    private func noteHandled(_ publish: Publish, _ link: Link) {
+        let alias = publish.properties[integer: .topicAlias]
+        let topic = publish.topic.isEmpty ? link.aliases.first { $0.value == alias }?.key ?? "" : publish.topic
+        guard !topic.hasPrefix("$SYS") else { return }
+        if publish.qos == .exactlyOnce && !link.client.brokerHolds.insert(publish.packetID ?? 0).inserted { return }
         guard publish.isRetained else { return }
         let payload = String(buffer: publish.payload)
-        retained[publish.topic] = payload.isEmpty ? nil : payload
+        retained[topic] = payload.isEmpty ? nil : payload
     }
 }

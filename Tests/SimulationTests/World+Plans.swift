@@ -77,7 +77,10 @@ extension World {
         }
         guard random.oneIn(3) else { return connect }
         connect.will = Will(
-            topic: "w/\(name)", payload: ByteBuffer(string: "will of \(name)"), qos: random.pick(QoS.allCases))
+            topic: "w/\(name)",
+            payload: ByteBuffer(string: "will of \(name)"),
+            qos: random.pick(QoS.allCases)
+        )
         if version == .v5 && random.oneIn(2) { connect.will?.properties[integer: .willDelayInterval] = 1 }
         return connect
     }

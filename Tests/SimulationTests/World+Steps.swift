@@ -6,15 +6,29 @@ import NIOCore
 extension World {
     /// One thing, at random.
     func step() throws {
+        if random.below(100) < 15 { try act() } else { try move() }
+    }
+
+    /// One thing, at random, that happens without anybody's wanting it.
+    func move() throws {
         now += Int64(random.below(8))
-        switch random.below(100) {
+        switch random.below(85) {
         case 0..<34: try moveToBroker()
         case 34..<66: try moveToClient()
         case 66..<74: try runLoop()
         case 74..<80: try commitAStep()
         case 80..<82: try expire()
-        case 82..<85: try seeAnEnd()
-        default: try act()
+        default: try seeAnEnd()
+        }
+    }
+
+    /// Time passes, and all that is under way arrives.
+    func pass(milliseconds: Int64) throws {
+        let end = now + milliseconds
+        while now < end {
+            now = min(end, now + 50)
+            try expire()
+            try comeToRest(reconnecting: false)
         }
     }
 
@@ -26,7 +40,7 @@ extension World {
     }
 
     private func moveToClient() throws {
-        let ready = links.filter { $0.toClient.readableBytes > 0 }
+        let ready = links.filter { $0.toClient.readableBytes > 0 && !$0.readsNothing }
         guard !ready.isEmpty else { return }
         let link = random.pick(ready)
         if link.isSlow && !random.oneIn(8) { return }
@@ -89,11 +103,19 @@ extension World {
     }
 
     func expire() throws {
-        try turn(0) { [now] core in _ = core.expire(at: now) }
+        try expireAll()
         // Pings of clients that have one to send.
         for client in clients where client.isUp {
-            guard let link = client.link, client.plan.connect.keepAlive > 0 else { continue }
+            guard let link = client.link, client.plan.keepsAlive, client.plan.connect.keepAlive > 0 else { continue }
             if now - link.lastSent > Int64(client.plan.connect.keepAlive) * 400 { ping(client) }
+        }
+    }
+
+    private func expireAll() throws {
+        while true {
+            let (isDone, after) = turn(0) { [now] core in core.expire(at: now) }
+            try perform(after)
+            if isDone { return }
         }
     }
 
@@ -117,6 +139,7 @@ extension World {
             try close(link)
         }
         links.removeAll(where: \.isOver)
+        if random.oneIn(4) { core.compact() }
     }
 
     func close(_ link: Link) throws {
@@ -148,9 +171,10 @@ extension World {
                     isBusy = true
                 }
             }
+            links.removeAll(where: \.isOver)
             guard isBusy || store.committed != before || store.committing != nil else { break }
         }
-        try turn(0) { [now] core in _ = core.expire(at: now) }
+        try expireAll()
     }
 
     private func moveEverything() throws -> Bool {
@@ -160,7 +184,7 @@ extension World {
                 try brokerReceives(link, bytes: portion(of: link.toBroker.readableBytes))
                 isBusy = true
             }
-            if link.toClient.readableBytes > 0 {
+            if link.toClient.readableBytes > 0 && !link.readsNothing {
                 try clientReceives(link, bytes: portion(of: link.toClient.readableBytes))
                 isBusy = true
             }

@@ -1,0 +1,255 @@
+import MQTTPackets
+import MQTTSessions
+import Testing
+
+@Suite struct OutboundQueueTests {
+    /// Sends all that may go; the numbers in the order they went, releases as their complement.
+    private func pump(_ queue: inout OutboundQueue, quota: Int = 100, committed: UInt64 = .max) -> [Int] {
+        var sent: [Int] = []
+        while true {
+            switch queue.nextStep(quota: quota, committed: committed) {
+            case .nothing: return sent
+            case .publish(let number):
+                sent.append(Int(number))
+                queue.published()
+            case .release(let number):
+                sent.append(~Int(number))
+                queue.released()
+            }
+        }
+    }
+
+    @Test("[MQTT-2.2.1-3] the packet identifier is the number modulo 65,535, plus one: never 0")
+    func identifiers() {
+        #expect(OutboundQueue.packetID(0) == 1)
+        #expect(OutboundQueue.packetID(65_534) == 65_535)
+        #expect(OutboundQueue.packetID(65_535) == 1)
+        #expect(OutboundQueue.packetID(65_535 * 1_000_003 + 7) == 8)
+    }
+
+    @Test(
+        "an identifier leads back to the number in flight, wherever the queue stands",
+        arguments: [0, 65_500, 1 << 40]
+    )
+    func numbers(first: UInt64) {
+        var queue = OutboundQueue(firstNumber: first)
+        for _ in 0..<100 { queue.append(entry()) }
+        _ = pump(&queue, quota: 60)
+        for number in first..<(first + 60) { #expect(queue.number(of: OutboundQueue.packetID(number)) == number) }
+        #expect(queue.number(of: OutboundQueue.packetID(first + 60)) == nil)
+        #expect(queue.number(of: OutboundQueue.packetID(first + 65_534)) == nil)
+    }
+
+    @Test("no more than the quota is in flight, and an end makes room for one")
+    func quota() {
+        var queue = OutboundQueue()
+        for _ in 0..<5 { queue.append(entry()) }
+        #expect(pump(&queue, quota: 2) == [0, 1])
+        #expect(queue.inFlight == 2)
+        #expect(queue.queued == 3)
+        queue.finish(1)
+        #expect(pump(&queue, quota: 2) == [2])
+        queue.finish(0)
+        queue.finish(2)
+        #expect(pump(&queue, quota: 2) == [3, 4])
+        #expect(queue.first == 3)
+    }
+
+    @Test("[MQTT-4.9.0-2] PUBREC leaves the message in flight, and PUBCOMP makes room")
+    func quotaOfExactlyOnce() {
+        var queue = OutboundQueue()
+        for _ in 0..<2 { queue.append(entry(qos: .exactlyOnce)) }
+        #expect(pump(&queue, quota: 1) == [0])
+        queue.received(0)
+        #expect(pump(&queue, quota: 1) == [])
+        queue.finish(0)
+        #expect(pump(&queue, quota: 1) == [1])
+    }
+
+    @Test("a message waits for the commit of its ticket, and those behind it wait with it")
+    func tickets() {
+        var queue = OutboundQueue()
+        queue.append(entry())
+        queue.append(entry(qos: .exactlyOnce, ticket: 5))
+        queue.append(entry())
+        #expect(pump(&queue, committed: 4) == [0])
+        #expect(pump(&queue, committed: 5) == [1, 2])
+    }
+
+    @Test("sending stops before an identifier could be used again while the one before is unfinished")
+    func wrapAround() {
+        var queue = OutboundQueue(firstNumber: 65_000)
+        let one = entry()
+        for _ in 0..<70_000 { queue.append(one) }
+        // All are answered at once but the oldest.
+        for number in UInt64(65_000)..<(65_000 + 65_535) {
+            #expect(queue.nextStep(quota: 10, committed: .max) == .publish(number))
+            queue.published()
+            if number > 65_000 { queue.finish(number) }
+        }
+        #expect(queue.inFlight == 1)
+        #expect(queue.nextStep(quota: 10, committed: .max) == .nothing)
+        #expect(queue.number(of: OutboundQueue.packetID(65_000)) == 65_000)
+        queue.finish(65_000)
+        #expect(queue.first == 65_000 + 65_535)
+        #expect(queue.nextStep(quota: 10, committed: .max) == .publish(65_000 + 65_535))
+    }
+
+    @Test(
+        "[MQTT-4.4.0-1] [MQTT-4.6.0-1] a new connection is sent all that is unfinished again, in order"
+    )
+    func redelivery() {
+        var queue = OutboundQueue()
+        for at in 0..<7 { queue.append(entry(qos: at == 2 ? .atLeastOnce : .exactlyOnce)) }
+        #expect(pump(&queue, quota: 6) == [0, 1, 2, 3, 4, 5])
+        queue.received(1)
+        queue.received(4)
+        queue.finish(3)
+        queue.finish(5)
+        queue.connectionEnded()
+        #expect(queue.inFlight == 0)
+        #expect((0..<7).map { queue.head($0).isBegun } == [true, false, true, false, false, false, false])
+        #expect(pump(&queue) == [0, ~1, 2, ~4, 6])
+        #expect(queue.inFlight == 3)
+        #expect(!queue[6].isBegun)
+    }
+
+    @Test("what was begun stays begun, also where the next connection did not come to send it again")
+    func begunTwice() {
+        var queue = OutboundQueue()
+        for _ in 0..<3 { queue.append(entry()) }
+        _ = pump(&queue)
+        queue.connectionEnded()
+        #expect(pump(&queue, quota: 1) == [0])
+        queue.connectionEnded()
+        #expect((0..<3).map { queue.head($0).isBegun } == [true, true, true])
+        #expect(pump(&queue) == [0, 1, 2])
+    }
+
+    @Test("redeliveries go through the new connection's quota")
+    func redeliveryQuota() {
+        var queue = OutboundQueue()
+        for _ in 0..<4 { queue.append(entry()) }
+        _ = pump(&queue)
+        queue.connectionEnded()
+        #expect(pump(&queue, quota: 2) == [0, 1])
+        queue.finish(0)
+        #expect(pump(&queue, quota: 2) == [2])
+    }
+
+    @Test("a message that is over before its turn, dropped or expired, is passed over")
+    func finishedInQueue() {
+        var queue = OutboundQueue()
+        for _ in 0..<4 { queue.append(entry()) }
+        queue.finish(0)
+        queue.finish(2)
+        #expect(pump(&queue) == [1, 3])
+        #expect(queue.inFlight == 2)
+    }
+
+    @Test("where the other end has forgotten the session publishes are new, and releases are over")
+    func forgotten() {
+        var queue = OutboundQueue()
+        for _ in 0..<3 { queue.append(entry(qos: .exactlyOnce)) }
+        _ = pump(&queue, quota: 2)
+        queue.received(0)
+        queue.connectionEnded()
+        queue.sessionForgotten()
+        #expect(pump(&queue) == [1, 2])
+        #expect(!queue[1].isBegun)
+    }
+
+    @Test(
+        "whatever happens: identifiers in flight differ, the quota holds, order holds, and in the end nothing is held"
+    )
+    func randomLife() {
+        withSeed { generator, seed in
+            for first in [0, 65_530, UInt64(1) << 33] {
+                var life = RandomLife(first: first, generator: SeededGenerator(seed: generator.next()))
+                for step in 0..<3_000 {
+                    if let failure = life.step() {
+                        Issue.record("step \(step): \(failure), seed \(seed)")
+                        return
+                    }
+                }
+                #expect(life.isEmptyAfterAll() == true, "seed \(seed)")
+            }
+        }
+    }
+}
+
+/// A queue, and what a receiver of its packets would hold against it.
+private struct RandomLife {
+    var queue: OutboundQueue
+    var generator: SeededGenerator
+    var inFlight: [UInt64: OutboundEntry.State] = [:]
+    var quota = 5
+    var lastSent: UInt64?
+    /// By number.
+    var tickets: [UInt64: UInt64] = [:]
+    var committed: UInt64 = 0
+
+    init(first: UInt64, generator: SeededGenerator) {
+        queue = OutboundQueue(firstNumber: first)
+        self.generator = generator
+    }
+
+    private mutating func integer(_ bound: Int) -> Int { Int.random(in: 0..<bound, using: &generator) }
+
+    mutating func step() -> String? {
+        switch integer(10) {
+        case 0...2:
+            let ticket = integer(3) == 0 ? committed + UInt64(integer(3)) : 0
+            tickets[queue.end] = ticket
+            queue.append(entry(qos: integer(2) == 0 ? .atLeastOnce : .exactlyOnce, ticket: ticket))
+        case 3...5: return send()
+        case 6...8: answer()
+        default:
+            committed += 1
+            if integer(20) == 0 {
+                queue.connectionEnded()
+                quota = 1 + integer(8)
+                lastSent = nil
+                inFlight = [:]
+            }
+        }
+        return queue.inFlight <= quota ? nil : "over the quota"
+    }
+
+    private mutating func send() -> String? {
+        let step = queue.nextStep(quota: quota, committed: committed)
+        switch step {
+        case .nothing: return nil
+        case .publish(let number), .release(let number):
+            if let lastSent, number <= lastSent { return "\(number) after \(lastSent)" }
+            if tickets[number] ?? 0 > committed { return "\(number) before its commit" }
+            let id = OutboundQueue.packetID(number)
+            if inFlight.keys.contains(where: { OutboundQueue.packetID($0) == id }) { return "\(id) is in flight" }
+            lastSent = number
+            let isPublish = step == .publish(number)
+            inFlight[number] = isPublish ? .sent : .released
+            if isPublish { queue.published() } else { queue.released() }
+            return queue.number(of: id) == number ? nil : "\(id) does not lead back to \(number)"
+        }
+    }
+
+    private mutating func answer() {
+        guard let number = inFlight.keys.sorted().randomElement(using: &generator) else { return }
+        if queue[number].qos == .exactlyOnce && inFlight[number] == .sent {
+            queue.received(number)
+            inFlight[number] = .released
+        } else {
+            queue.finish(number)
+            inFlight[number] = nil
+        }
+    }
+
+    mutating func isEmptyAfterAll() -> Bool {
+        committed = .max
+        while !queue.isEmpty {
+            if send() != nil { return false }
+            answer()
+        }
+        return queue.inFlight == 0 && queue.bytesHeld == 0 && queue.queued == 0 && inFlight.isEmpty
+    }
+}
