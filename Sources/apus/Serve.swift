@@ -78,7 +78,7 @@ struct Serve: AsyncParsableCommand {
         logger.logLevel = logLevel
         raiseOpenFiles()
         if let data { try makeFolder(data) }
-        let kept = data.map { "\($0) is not used yet: sessions are kept in memory only" }
+        let kept = data.map { "\($0) is made and not used yet: sessions are kept in memory only" }
         logger.notice("apus \(Apus.version) starts: \(kept ?? "sessions are kept in memory only")")
 
         var configuration = BrokerConfiguration()

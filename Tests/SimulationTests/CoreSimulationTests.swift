@@ -30,6 +30,7 @@ struct CoreSimulationTests {
         try world.comeToRest()
         try world.checkNothingIsLeftOver()
         try world.checkDeliveries()
+        try world.checkRoutes()
         try world.checkRetained()
         try world.endEverything()
     }

@@ -61,6 +61,8 @@ final class SimulatedClient {
 
     // What the broker has been seen to do with this client's packets.
     var brokerHolds: Set<UInt16> = []
+    /// Filter → subscription, as of the broker.
+    var current: [String: SimulatedSubscription] = [:]
     var willsDue = 0
     var endsWithWill = 0
 

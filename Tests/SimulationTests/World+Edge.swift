@@ -57,7 +57,10 @@ extension World {
         switch event {
         case .connected(let clientID, let address, _, let sessionPresent, _):
             guard let client = client(named: clientID) else { return }
-            if !sessionPresent { client.brokerHolds = [] }
+            if !sessionPresent {
+                client.brokerHolds = []
+                client.current = [:]
+            }
             links.last { $0.address == address }?.wasAccepted = true
         case .disconnected(let clientID, let address, _, _):
             guard let link = links.last(where: { $0.address == address }), !clientID.isEmpty else { return }
@@ -142,6 +145,12 @@ extension World {
             link.monitor.handled(packet, ticket: ticket, lastTicket: before.ofClient, store)
             switch packet {
             case .publish(let publish): noteHandled(publish, link)
+            case .subscribe(let subscribe):
+                for wanted in subscribe.filters {
+                    link.client.current[wanted.filter] = SimulatedSubscription(wanted.filter, wanted.options)
+                }
+            case .unsubscribe(let unsubscribe):
+                for filter in unsubscribe.filters { link.client.current[filter] = nil }
             case .pubrel(let answer): link.client.brokerHolds.remove(answer.packetID)
             case .disconnect(let disconnect): link.leftInOrder = disconnect.reasonCode == .success
             default: break
