@@ -49,6 +49,7 @@ struct QueueSimulationTests {
             for topic in 0..<20_000 { world.publish("r/\(topic)", .atLeastOnce, isRetained: true, by: publisher) }
             try world.comeToRest()
             world.subscribe(reader, to: "r/#", .atLeastOnce)
+            while !reader.requested.isEmpty { try world.move() }
             for round in 0..<2_000 {
                 let topic = "r/\(world.random.below(20_000))"
                 world.publish(topic, .atLeastOnce, isRetained: world.random.oneIn(4), by: publisher)

@@ -15,6 +15,9 @@ struct ClientPlan {
     /// It sends PINGREQ where it would be silent for too long.
     var keepsAlive = true
     var subscriptions: [SimulatedSubscription] = []
+
+    /// The broker may give up its session while it still has its own.
+    var mayBeForgotten: Bool { !keepsSession && !connect.cleanStart && connect.sessionExpiryInterval > 0 }
 }
 
 /// One message that somebody publishes. Its number is its place in the world's list, and stands in its payload.

@@ -37,6 +37,8 @@ struct WireMonitor {
     /// The broker has handled a packet. `ticket` is that of the last change it made, 0 where that is not known;
     /// `lastTicket` that of the last change to the session before it.
     mutating func handled(_ packet: Packet, ticket: UInt64, lastTicket: UInt64, _ store: StoreModel) {
+        // What is not stored changes nothing of its own; what it changes of others need not be waited for.
+        let isStored = store.session(of: clientID) != nil
         switch packet {
         case .connect: connackTicket = max(lastTicket, store.lastTicketOfConnect(clientID))
         case .publish(let publish):
@@ -48,8 +50,8 @@ struct WireMonitor {
         case .pubrel(let answer):
             let release = store.session(of: clientID)?.releases[answer.packetID] ?? 0
             owe(.pubcomp, answer.packetID, max(ticket, release))
-        case .subscribe(let subscribe): owe(.suback, subscribe.packetID, ticket)
-        case .unsubscribe(let unsubscribe): owe(.unsuback, unsubscribe.packetID, ticket)
+        case .subscribe(let subscribe): owe(.suback, subscribe.packetID, isStored ? ticket : 0)
+        case .unsubscribe(let unsubscribe): owe(.unsuback, unsubscribe.packetID, isStored ? ticket : 0)
         case .puback(let answer), .pubcomp(let answer): inFlight.remove(answer.packetID)
         case .pubrec(let answer): if answer.reasonCode.isError { inFlight.remove(answer.packetID) }
         case .pingreq: pings += 1

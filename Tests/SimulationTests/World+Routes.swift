@@ -15,19 +15,27 @@ extension World {
         let topic = messages[number].topic
         var due = 0
         var came = 0
+        var mayMiss = false
         var groups: Set<String> = []
         for client in clients {
             let matching = client.current.values.filter { $0.matches(topic) }
             let isDue = matching.contains { !$0.isShared }
             let count = client.deliveries[number, default: 0]
             groups.formUnion(matching.filter(\.isShared).map(\.filter))
+            // Where CONNACK of a new session is lost, the client goes on with its own state of the session before, and may
+            // take a packet identifier for one that it knows.
+            mayMiss = mayMiss || client.plan.mayBeForgotten && !matching.isEmpty
             due += isDue ? 1 : 0
             came += count
-            try expect(!isDue || count > 0, "\(client.name) does not get a message to \(topic)")
+            try expect(
+                !isDue || count > 0 || client.plan.mayBeForgotten,
+                "\(client.name) does not get a message to \(topic): \(core.statistics), \(client.plan.connect)"
+            )
             try expect(isDue || count == 0 || !groups.isEmpty, "\(client.name) gets a message to \(topic)")
         }
+        let all = due + groups.count
         try expect(
-            came == due + groups.count,
+            came == all || mayMiss && came < all,
             "a message to \(topic) is delivered \(came) times, not \(due) and \(groups)"
         )
     }

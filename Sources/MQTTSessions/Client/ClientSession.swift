@@ -54,6 +54,7 @@ package struct ClientSession: Sendable {
         packet.cleanStart = cleanStart ?? connect.cleanStart
         packet.clientID = clientID
         startedClean = packet.cleanStart
+        if startedClean { forget() }  // [MQTT-3.1.2-4], whether CONNACK comes through or not
         send(.connect(packet))
     }
 
@@ -88,6 +89,11 @@ package struct ClientSession: Sendable {
     package mutating func disconnect(_ reasonCode: ReasonCode = .success, properties: Properties = Properties()) {
         send(.disconnect(Disconnect(reasonCode: reasonCode, properties: properties)))
         isConnected = false
+    }
+
+    private mutating func forget() {
+        inbound = ReceiveWindow()
+        outbound.sessionForgotten()
     }
 
     mutating func send(_ packet: Packet) { encoder.encode(packet, into: &output) }
@@ -155,8 +161,7 @@ extension ClientSession {
         let isPresent = version == .v3_1 ? !startedClean : connack.sessionPresent
         if !isPresent {
             // [MQTT-3.2.2-5]: the broker has no state, so neither have we; unsent messages are kept, as new ones.
-            inbound = ReceiveWindow()
-            outbound.sessionForgotten()
+            forget()
         }
         quota = Int(connack.properties[integer: .receiveMaximum] ?? 65_535)
         clientID = connack.properties[string: .assignedClientIdentifier] ?? clientID
