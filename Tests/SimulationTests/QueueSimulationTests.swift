@@ -31,6 +31,30 @@ struct QueueSimulationTests {
         }
     }
 
+    @Test("a client forgets its session with a clean start, although CONNACK is lost [MQTT-3.1.2-4]")
+    func cleanStart() {
+        scene { world in
+            let publisher = world.add("publisher", expiry: .max)
+            let reader = world.add("reader", expiry: .max)
+            try world.comeToRest()
+            world.subscribe(reader, to: "t", .exactlyOnce)
+            try world.comeToRest()
+            world.publish("t", .exactlyOnce, by: publisher)
+            while reader.arrivals.isEmpty { try world.move() }
+            // PUBREL has not come: the client holds the packet identifier, which the new session gives again.
+            try world.connect(reader, cleanStart: true)
+            while !reader.current.isEmpty { try world.move() }
+            try world.connect(reader)
+            try world.comeToRest()
+            world.subscribe(reader, to: "t", .exactlyOnce)
+            try world.comeToRest()
+            world.publish("t", .exactlyOnce, by: publisher)
+            try world.comeToRest()
+            try world.checkNothingIsLeftOver()
+            try expect(reader.arrivals.map(\.number) == [0, 1], "\(reader.arrivals) arrive")
+        }
+    }
+
     @Test("a slow reader of 20,000 retained topics gets each, the retained message before any live one")
     func replay() {
         simulate(Seeds.all.prefix(2)) { seed, isLogging in
@@ -70,6 +94,24 @@ struct QueueSimulationTests {
             try expect(isLive.count == 20_000, "\(isLive.count) topics arrive")
             let live = (20_000..<22_000).count { reader.deliveries[$0, default: 0] > 0 }
             try expect(live == 2_000, "\(live) of 2000 live messages arrive")
+        }
+    }
+
+    @Test("UNSUBSCRIBE ends the replay of a subscription [MQTT-3.10.4-2]")
+    func replayGivenUp() {
+        scene { world in
+            let publisher = world.add("publisher", expiry: .max)
+            let reader = world.add("reader", expiry: .max) { $0.isWild = true }
+            try world.comeToRest()
+            for topic in 0..<2_000 { world.publish("r/\(topic)", .atLeastOnce, isRetained: true, by: publisher) }
+            try world.comeToRest()
+            world.subscribe(reader, to: "r/#", .atLeastOnce)
+            while reader.arrivals.count < 20 { try world.move() }
+            _ = reader.session.unsubscribe(["r/#"])
+            world.flush(reader)
+            try world.comeToRest()
+            try world.checkNothingIsLeftOver()
+            try expect(reader.arrivals.count < 1_500, "\(reader.arrivals.count) of 2000 arrive all the same")
         }
     }
 

@@ -135,6 +135,8 @@ final class SimulatedClient {
         let left = received.properties[integer: .messageExpiryInterval]
         try expect((left == nil) == (published == nil), "the expiry of message \(number) is \(left as UInt32?)")
         try expect(left ?? 0 <= published ?? 0, "the expiry of message \(number) has grown")
+        // What was begun is completed, although expired.
+        try expect(left != 0 || received.isDuplicate, "message \(number) comes although it has expired")
         let identifiers = received.properties.subscriptionIdentifiers
         try expect(
             identifiers.allSatisfy { identifier in matching.contains { $0.identifier == identifier } },
