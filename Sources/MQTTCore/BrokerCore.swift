@@ -101,7 +101,8 @@ package struct BrokerCore: ~Copyable {
 
     func index(_ id: ConnectionID) -> Int? {
         let c = Int(id.slot)
-        guard connections.indices.contains(c), connections[c].generation == id.generation, connections[c].state != .free else {
+        guard connections.indices.contains(c), connections[c].generation == id.generation, connections[c].state != .free
+        else {
             return nil
         }
         return c
