@@ -1,6 +1,10 @@
 #include "CApusPlatform.h"
 
-#if defined(__GLIBC__) || defined(__linux__)
+#include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#if defined(__GLIBC__)
 #include <malloc.h>
 #endif
 
@@ -8,4 +12,24 @@ void apus_trim_memory(void) {
 #if defined(__GLIBC__)
     malloc_trim(0);
 #endif
+}
+
+int64_t apus_memory_bytes(void) {
+    int64_t bytes = (int64_t)sysconf(_SC_PHYS_PAGES) * (int64_t)sysconf(_SC_PAGESIZE);
+#if defined(__linux__)
+    // "max" where there is no limit: then nothing is read.
+    FILE *file = fopen("/sys/fs/cgroup/memory.max", "r");
+    if (file) {
+        long long limit = 0;
+        if (fscanf(file, "%lld", &limit) == 1 && limit > 0 && limit < bytes) bytes = limit;
+        fclose(file);
+    }
+#endif
+    return bytes;
+}
+
+int64_t apus_open_files_max(void) {
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur == RLIM_INFINITY) return INT64_MAX;
+    return (int64_t)files.rlim_cur;
 }

@@ -10,6 +10,8 @@ extension BrokerCore {
     package mutating func takeChanges() -> (changes: [StoreChange], ticket: UInt64) {
         var taken: [StoreChange] = []
         swap(&taken, &changes)
+        if !taken.isEmpty { uncommittedBatches.append((ticket, changesBytes)) }
+        changesBytes = 0
         return (taken, ticket)
     }
 
@@ -19,10 +21,15 @@ extension BrokerCore {
     package mutating func committed(through ticket: UInt64, at now: Int64) {
         self.now = now
         committed = max(committed, ticket)
+        while let batch = uncommittedBatches.first, batch.ticket <= committed {
+            statistics.uncommittedBytes -= batch.bytes
+            uncommittedBatches.removeFirst()
+        }
         budget = limits.deliveriesPerTurn
         var waiting: [Int32] = []
         swap(&waiting, &waitingConnections)
         for slot in waiting where Int(slot) < connections.count { releaseAnswers(Int(slot)) }
+        resumeReading()
         var sessionsWaiting: [Int32] = []
         swap(&sessionsWaiting, &waitingSessions)
         for s in sessionsWaiting where Int(s) < sessions.count {
@@ -35,11 +42,20 @@ extension BrokerCore {
         }
     }
 
+    /// Of those that are read from no further before more is committed. One that still has too much pauses again.
+    private mutating func resumeReading() {
+        var paused: [ConnectionID] = []
+        swap(&paused, &pausedForCommit)
+        for id in paused {
+            if let c = index(id) { touch(c) }
+        }
+    }
+
     private mutating func releaseAnswers(_ c: Int) {
         while let first = connections[c].waiting.first, first.ticket <= committed {
             connections[c].waiting.removeFirst()
-            connections[c].output.append(first.packet, connections[c].version)
-            touch(c)
+            connections[c].uncommittedBytes -= first.bytes
+            write(first.packet, to: c)
             if first.endsAtLeastOnce { sessions[session(of: c)].state.inbound.acknowledged() }
             if case .connack = first.packet { becomeConnected(c) }
         }
@@ -50,6 +66,7 @@ extension BrokerCore {
     mutating func wait(_ c: Int, _ answer: WaitingAnswer) {
         if connections[c].waiting.isEmpty { waitingConnections.append(Int32(c)) }
         connections[c].waiting.append(answer)
+        connections[c].uncommittedBytes += answer.bytes
     }
 
     /// A change of a session. Only what outlives its connection is stored.
@@ -69,8 +86,22 @@ extension BrokerCore {
 
     mutating func change(_ change: @autoclosure () -> StoreChange) {
         guard configuration.isDurable else { return }
-        changes.append(change())
+        let change = change()
+        let bytes = Self.bytesHeld(change)
+        changesBytes += bytes
+        statistics.uncommittedBytes += bytes
+        changes.append(change)
         ticket += 1
+    }
+
+    private static func bytesHeld(_ change: StoreChange) -> Int {
+        switch change {
+        case .queued(let message, _, _, _), .retained(let message): message.bytesHeld
+        case .subscribed(_, let text, _, _), .unsubscribed(_, let text), .retainedCleared(let text),
+            .sessionBegan(_, let text, _):
+            MemoryLayout<StoreChange>.stride + text.utf8.count
+        default: MemoryLayout<StoreChange>.stride
+        }
     }
 
     var lastTicketOfTurn: UInt64 { ticket }

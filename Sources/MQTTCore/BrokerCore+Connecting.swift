@@ -20,9 +20,7 @@ extension BrokerCore {
         guard connect.clientID.utf8.count <= limits.clientIDBytesMax else {
             return refuse(c, .clientIdentifierNotValid, version: connect.version)
         }
-        if let topic = connect.will?.topic, Self.isReserved(topic) {
-            return refuse(c, .notAuthorized, version: connect.version)
-        }
+        if let reason = refusal(of: connect) { return refuse(c, reason, version: connect.version) }
         let before = ticket
         takeOver(connect.clientID)
         let (s, isPresent) = beginSession(connect)
@@ -30,6 +28,21 @@ extension BrokerCore {
         if !isPresent || ticket > before { sessions[s].lastTicket = ticket }
         begin(c, on: s, connect)
         answerConnect(c, connect, sessionPresent: isPresent, properties)
+    }
+
+    /// Why a CONNECT is refused that is in order otherwise; nil where it is not.
+    private func refusal(of connect: Connect) -> ReasonCode? {
+        if let will = connect.will {
+            if Self.isReserved(will.topic) { return .notAuthorized }
+            let topic = Array(will.topic.utf8)
+            guard isWithinLimits(topic.span) else { return .topicNameInvalid }
+            let bytes = PendingWill(will).bytes
+            guard bytes <= limits.willBytesMax, statistics.willBytes + bytes <= limits.willBytesInAllMax else {
+                return .quotaExceeded
+            }
+        }
+        let isNew = sessionOfClient[Array(connect.clientID.utf8)] == nil
+        return isNew && sessionCount >= limits.sessionsMax ? .quotaExceeded : nil
     }
 
     private mutating func assignedClientID() -> String {
@@ -50,7 +63,7 @@ extension BrokerCore {
     }
 
     private mutating func beginSession(_ connect: Connect) -> (Int, isPresent: Bool) {
-        let expiry = connect.sessionExpiryInterval
+        let expiry = sessionExpiry(connect)
         if let s = sessionOfClient[Array(connect.clientID.utf8)].map(Int.init) {
             if !connect.cleanStart {
                 sessions[s].willDue = nil  // [MQTT-3.1.3-9]
@@ -75,6 +88,10 @@ extension BrokerCore {
         return (Int(slot), false)
     }
 
+    private func sessionExpiry(_ connect: Connect) -> UInt32 {
+        min(connect.sessionExpiryInterval, UInt32(limits.sessionExpiryMax))
+    }
+
     /// A session that is to end with its connection is no longer stored: nothing of it has to last.
     private mutating func setExpiry(_ s: Int, _ expiry: UInt32) {
         guard sessions[s].state.expiryInterval != expiry else { return }
@@ -86,19 +103,34 @@ extension BrokerCore {
     }
 
     private mutating func begin(_ c: Int, on s: Int, _ connect: Connect) {
+        pendingCount -= 1
         connections[c].session = Int32(s)
         sessions[s].connection = Int32(c)
         sessions[s].state.connectionBegan()
-        sessions[s].will = connect.will.map(PendingWill.init)  // [MQTT-3.1.2-7]
+        setWill(connect.will.map(PendingWill.init), s)  // [MQTT-3.1.2-7]
         let properties = connect.properties
         connections[c].sendQuota = min(limits.inFlightMax, Int(properties[integer: .receiveMaximum] ?? .max))
         connections[c].packetBytesMax = Int(properties[integer: .maximumPacketSize] ?? .max)
-        connections[c].aliasesIn = InboundAliases(maximum: connect.version == .v5 ? limits.topicAliasMaximum : 0)
+        connections[c].aliasesIn = InboundAliases(
+            maximum: connect.version == .v5 ? UInt16(limits.topicAliasMaximum) : 0
+        )
         let aliases = min(UInt32(limits.topicAliasMaximum), properties[integer: .topicAliasMaximum] ?? 0)
         connections[c].aliasesOut = OutboundAliases(maximum: Int(aliases))
         connections[c].wantsProblemInformation = properties[integer: .requestProblemInformation] != 0
         let keepAlive = serverKeepAlive(connect) ?? connect.keepAlive
         connections[c].keepAliveTimeout = Int64(keepAlive) * 1_500  // [MQTT-3.1.2-22]
+    }
+
+    private mutating func setWill(_ will: PendingWill?, _ s: Int) {
+        statistics.willBytes += (will?.bytes ?? 0) - (sessions[s].will?.bytes ?? 0)
+        sessions[s].will = will
+    }
+
+    /// The will of a session, which has it no more.
+    mutating func takeWill(_ s: Int) -> Will? {
+        let will = sessions[s].will?.will
+        setWill(nil, s)
+        return will
     }
 
     /// Nil where the client's own keep alive holds.
@@ -119,6 +151,8 @@ extension BrokerCore {
             properties[integer: .receiveMaximum] = UInt32(limits.receiveMaximum)
             properties[integer: .maximumPacketSize] = UInt32(limits.packetBytesMax)
             properties[integer: .topicAliasMaximum] = UInt32(limits.topicAliasMaximum)
+            let expiry = sessionExpiry(connect)
+            if expiry != connect.sessionExpiryInterval { properties[integer: .sessionExpiryInterval] = expiry }
             if let keepAlive = serverKeepAlive(connect) { properties[integer: .serverKeepAlive] = UInt32(keepAlive) }
             if let information = configuration.responseInformation,
                 connect.properties[integer: .requestResponseInformation] == 1
@@ -128,7 +162,7 @@ extension BrokerCore {
         }
         let connack = Connack(sessionPresent: sessionPresent, reasonCode: .success, properties: properties)
         guard fits(.connack(connack), c) else {
-            sessions[session(of: c)].will = nil  // the connection was never accepted
+            _ = takeWill(session(of: c))  // the connection was never accepted
             return end(c, reason: "not even CONNACK fits into the client's maximum packet size")  // [MQTT-3.1.2-24]
         }
         events.append(
@@ -146,7 +180,7 @@ extension BrokerCore {
             connections[c].state = .awaitingCommit
             wait(c, WaitingAnswer(ticket: ticket, packet: .connack(connack)))
         } else {
-            connections[c].output.append(.connack(connack), connect.version)
+            write(.connack(connack), to: c)
             becomeConnected(c)
         }
     }
@@ -154,9 +188,12 @@ extension BrokerCore {
     /// CONNACK is in the send buffer: what the session has waiting may follow.
     mutating func becomeConnected(_ c: Int) {
         connections[c].state = .connected
+        statistics.clientsConnected += 1
+        statistics.clientsMaximum = max(statistics.clientsMaximum, statistics.clientsConnected)
         armConnectionTimer(c)
         touch(c)
         pump(c)
+        tellClientCame(sessions[session(of: c)].state.clientID)
     }
 
     mutating func disconnectReceived(_ disconnect: Disconnect, _ c: Int) throws(DecodingError) {
@@ -168,9 +205,9 @@ extension BrokerCore {
             if sessions[s].state.expiryInterval == 0 && expiry != 0 {
                 throw .protocolError("a session expiry interval for a session that was to have none")
             }
-            setExpiry(s, expiry)
+            setExpiry(s, min(expiry, UInt32(limits.sessionExpiryMax)))
         }
-        if disconnect.reasonCode == .success { sessions[s].will = nil }  // [MQTT-3.14.4-3]
+        if disconnect.reasonCode == .success { _ = takeWill(s) }  // [MQTT-3.14.4-3]
         end(c, reason: "client disconnected")
     }
 
@@ -178,8 +215,20 @@ extension BrokerCore {
     mutating func refuse(_ c: Int, _ reason: ReasonCode, version: ProtocolVersion) {
         connections[c].version = version
         let connack = Connack(sessionPresent: false, reasonCode: reason)  // [MQTT-3.2.2-6]
-        connections[c].output.append(.connack(connack), version)
+        write(.connack(connack), to: c)
         end(c, reason: "refused: \(reason)")
+    }
+
+    /// The same for a connection that may have gone.
+    package mutating func disconnect(
+        _ id: ConnectionID,
+        _ reason: ReasonCode,
+        explanation: String,
+        at now: Int64
+    ) {
+        self.now = now
+        guard let c = index(id), connections[c].state != .closing else { return }
+        disconnect(c, reason, explanation: explanation)
     }
 
     /// Ends a connection with the reason that 5.0 has a packet for.
@@ -193,7 +242,7 @@ extension BrokerCore {
             if PacketEncoder(version: .v5).encode(packet).readableBytes > connections[c].packetBytesMax {
                 packet = .disconnect(Disconnect(reasonCode: reason))  // [MQTT-3.14.2-3]
             }
-            connections[c].output.append(packet, .v5)
+            write(packet, to: c)
         }
         end(c, reason: explanation)
     }
@@ -202,9 +251,13 @@ extension BrokerCore {
     mutating func end(_ c: Int, reason: String) {
         let s = Int(connections[c].session)
         let hadVersion = connections[c].state != .awaitingConnect || s >= 0
+        let wasConnected = connections[c].state == .connected
+        // One with a session has paid what it owed.
+        if connections[c].state == .awaitingConnect && s < 0 { pendingCount -= 1 }
         connections[c].state = .closing
         connections[c].session = -1
         connections[c].waiting.removeAll()
+        connections[c].uncommittedBytes = 0
         touch(c)
         let clientID = s >= 0 ? sessions[s].state.clientID : ""
         events.append(
@@ -215,7 +268,9 @@ extension BrokerCore {
                 reason: reason
             )
         )
+        if wasConnected { statistics.clientsConnected -= 1 }
         if s >= 0 { connectionEnded(of: s) }
+        if wasConnected { tellClientWent(clientID) }
     }
 
     private mutating func connectionEnded(of s: Int) {
@@ -238,17 +293,55 @@ extension BrokerCore {
         armSessionTimer(s)
     }
 
+    /// Subscriptions of a session that are taken out of the tree at once when it ends.
+    private static var subscriptionsBuriedAtOnce: Int { 500 }
+
     /// All that a session has goes [MQTT-4.1.0-2].
     mutating func endSession(_ s: Int) {
-        let slot = sessions[s]
-        if slot.will != nil { publishWill(of: s) }
+        if sessions[s].will != nil { publishWill(of: s) }
         // In the order of their numbers: the order of a dictionary differs from process to process.
-        for number in slot.subscriptions.values.sorted() { tree.remove(number) }
+        var numbers = sessions[s].subscriptions.values.sorted()
+        let isLong = numbers.count > Self.subscriptionsBuriedAtOnce
+        // A member that has gone must not be chosen again, least of all for its own messages.
+        numbers.removeAll { number in
+            guard !isLong || tree.subscriptions[Int(number)].shared >= 0 else { return false }
+            removeSubscription(number)
+            return true
+        }
         redistribute(from: s, onlyUnsent: false)
         change(s) { .sessionEnded(incarnation: $0) }
-        sessionOfClient[Array(slot.state.clientID.utf8)] = nil
-        if !sessions[s].state.outbound.isEmpty { discarded.append(sessions[s].state.outbound) }
+        let queue = sessions[s].state.outbound
+        drop(.sessionEnded, s, count: queue.unfinished, bytes: queue.bytesHeld)
+        statistics.copiesUnfinished -= queue.unfinished
+        statistics.queuedBytes -= queue.bytesHeld
+        tellDrops(s)
+        sessionOfClient[Array(sessions[s].state.clientID.utf8)] = nil
+        if !queue.isEmpty || isLong {
+            discarded.append(Discarded(queue: queue, subscriptions: sessions[s].subscriptions))
+        }
         sessions[s] = .free
-        freeSessions.append(Int32(s))
+        if numbers.isEmpty {
+            freeSessions.append(Int32(s))
+        } else {
+            graves.append(Grave(session: Int32(s), subscriptions: numbers))
+        }
+    }
+
+    mutating func removeSubscription(_ number: Int32) {
+        if tree.subscriptions[Int(number)].shared >= 0 { statistics.sharedSubscriptions -= 1 }
+        tree.remove(number)
+    }
+
+    /// Goes on taking the subscriptions of ended sessions out of the tree, as far as this turn's budget goes.
+    mutating func bury() {
+        while let grave = graves.last, budget > 0 {
+            let count = min(budget, grave.subscriptions.count)
+            for number in grave.subscriptions.suffix(count) { removeSubscription(number) }
+            graves[graves.count - 1].subscriptions.removeLast(count)
+            budget -= count
+            guard graves[graves.count - 1].subscriptions.isEmpty else { return }
+            graves.removeLast()
+            freeSessions.append(grave.session)
+        }
     }
 }

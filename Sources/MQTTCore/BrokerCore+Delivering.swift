@@ -4,17 +4,21 @@ import MQTTSessions
 import NIOCore
 
 extension BrokerCore {
+    /// Bytes of a queue that is not full when all queues together are.
+    private static var queuedBytesUnlimited: Int { 64 << 10 }
+
     /// Gives a message to one session: into its connection's send buffer at QoS 0, through its queue at QoS 1 and 2.
+    /// False where the queue is full.
     mutating func deliver(
         _ bytes: Span<UInt8>,
         _ view: PublishView,
         _ publication: inout Publication,
         to receiver: Receiver,
         group: UInt32
-    ) {
+    ) -> Bool {
         let s = Int(receiver.session)
         if !sessions[s].replays.isEmpty { pullForward(bytes.extracting(view.topic), s) }
-        deliverOwed(bytes, view, &publication, to: receiver, group: group)
+        return deliverOwed(bytes, view, &publication, to: receiver, group: group)
     }
 
     /// The same, where no retained message of the topic has to go first.
@@ -24,26 +28,27 @@ extension BrokerCore {
         _ publication: inout Publication,
         to receiver: Receiver,
         group: UInt32 = 0
-    ) {
+    ) -> Bool {
         budget &-= 1
         let s = Int(receiver.session)
         let qos = min(view.qos, receiver.qos)  // [MQTT-3.8.4-8]
         let isRetained = receiver.retainAsPublished && view.isRetained  // [MQTT-3.3.1-12] [MQTT-3.3.1-13]
         if qos == .atMostOnce {
             deliverAtMostOnce(bytes, view, publication, s, isRetained, receiver.identifiers)
-        } else {
-            let message = makeMessage(&publication, bytes, view)
-            enqueue(
-                OutboundEntry(
-                    message: message,
-                    qos: qos,
-                    isRetained: isRetained,
-                    identifiers: receiver.identifiers,
-                    group: group
-                ),
-                s
-            )
+            return true
         }
+        let message = makeMessage(&publication, bytes, view)
+        return enqueue(
+            OutboundEntry(
+                message: message,
+                qos: qos,
+                isRetained: isRetained,
+                identifiers: receiver.identifiers,
+                group: group
+            ),
+            payloadBytes: view.payload.count,
+            s
+        )
     }
 
     private mutating func deliverAtMostOnce(
@@ -55,19 +60,25 @@ extension BrokerCore {
         _ identifiers: [UInt32]
     ) {
         let c = Int(sessions[s].connection)
-        guard c >= 0 else { return }
-        guard connections[c].output.bytes < limits.sendBufferBytesMax, connections[c].state == .connected else {
-            statistics.droppedBacklog &+= 1
-            return
+        guard c >= 0 else { return drop(sessions[s].isFree ? .sessionEnded : .offline, s, bytes: view.payload.count) }
+        guard connections[c].state == .connected, takesMore(c) else {
+            return drop(.backlog, s, bytes: view.payload.count)
         }
         var head = PublishHead(firstByte: 0x30 | (isRetained ? 1 : 0), packetID: 0, version: connections[c].version)
         head.identifiers = identifiers
-        send(head, bytes, view, publication.sharedPayload, publication.expiresAt, publication.topicHash, c)
+        let isSent = send(head, bytes, view, publication.sharedPayload, publication.expiresAt, publication.topicHash, c)
+        if isSent { statistics.copiesCompleted &+= 1 } else { drop(.tooLarge, s, bytes: view.payload.count) }
+    }
+
+    /// Whether there is room in a connection's send buffer for a QoS 0 message.
+    private func takesMore(_ c: Int) -> Bool {
+        if connections[c].isWritable { return connections[c].output.bytes < limits.sendBufferBytesMax }
+        return connections[c].output.bytes + connections[c].bytesInTransport < limits.sendBufferBytesMax
+            && statistics.unsentBytes < limits.sendBufferBytesInAllMax
     }
 
     /// Writes a PUBLISH, with an alias where the client takes them. False where it is larger than the client takes:
     /// then it counts as sent [MQTT-3.1.2-25].
-    @discardableResult
     private mutating func send(
         _ publishHead: PublishHead,
         _ bytes: Span<UInt8>,
@@ -83,7 +94,6 @@ extension BrokerCore {
         }
         head.measure(view)
         guard head.packetBytes <= connections[c].packetBytesMax else {
-            statistics.droppedTooLarge &+= 1
             return false
         }
         // Three more bytes for a new alias always fit where the client sets no limit near by.
@@ -97,28 +107,78 @@ extension BrokerCore {
             }
             head.measure(view)
         }
+        let before = connections[c].output.bytes
         connections[c].output.appendPublish(head, bytes, view, sharing: shared)
-        statistics.sent &+= 1
-        touch(c)
+        wrote(c, since: before)
+        statistics.publishSent &+= 1
+        statistics.publishBytesSent &+= UInt64(view.payload.count)
         return true
     }
 
-    /// Puts a QoS 1 or 2 message into a session's queue, and on its way if its turn is now.
-    mutating func enqueue(_ entry: OutboundEntry, _ s: Int) {
-        guard !isQueueFull(s) else {
-            statistics.droppedQueueFull &+= 1
-            return
+    /// Puts a QoS 1 or 2 message into a session's queue, and on its way if its turn is now. False where the queue is full.
+    private mutating func enqueue(_ entry: OutboundEntry, payloadBytes: Int, _ s: Int) -> Bool {
+        guard !sessions[s].isFree else {
+            drop(.sessionEnded, s, bytes: payloadBytes)
+            return true
+        }
+        guard hasRoom(s) || makeRoom(s) else {
+            drop(.queueFull, s, bytes: payloadBytes)
+            return false
         }
         var entry = entry
         if configuration.isDurable { change(s, queueing: &entry) }
-        sessions[s].state.outbound.append(entry)
+        withQueue(s) { $0.outbound.append(entry) }
         let c = Int(sessions[s].connection)
         if c >= 0 && connections[c].state == .connected { pump(c) }
+        return true
     }
 
-    private func isQueueFull(_ s: Int) -> Bool {
-        sessions[s].state.outbound.queued >= limits.queuedMessagesMax
-            || sessions[s].state.outbound.bytesHeld >= limits.queuedBytesMax
+    private func hasRoom(_ s: Int) -> Bool {
+        let bytesHeld = sessions[s].state.outbound.bytesHeld
+        return sessions[s].state.outbound.queued < limits.queuedMessagesMax && bytesHeld < limits.queuedBytesMax
+            && (statistics.queuedBytes < limits.queuedBytesInAllMax || bytesHeld < Self.queuedBytesUnlimited)
+    }
+
+    /// Does with a full queue what the policy says. False where the new message is to be dropped.
+    private mutating func makeRoom(_ s: Int) -> Bool {
+        switch configuration.queuePolicy {
+        case .dropNewest: return false
+        case .dropOldest:
+            while !hasRoom(s) {
+                guard let oldest = withQueue(s, { $0.outbound.dropOldest() }) else { return false }
+                drop(.queueFull, s, bytes: oldest.payloadBytes)
+                change(s) { .finished(incarnation: $0, number: oldest.number) }
+            }
+            return true
+        case .disconnect:
+            let c = Int(sessions[s].connection)
+            guard c >= 0, !connections[c].isOverflowing else { return false }
+            // Not in the middle of a fan-out.
+            connections[c].isOverflowing = true
+            timers.insert(Timer(due: now, kind: .overflow(id(c))))
+            return false
+        }
+    }
+
+    /// What `body` does to a session's queue counts in the figures of all queues.
+    mutating func withQueue<Value>(_ s: Int, _ body: (inout BrokerSession) -> Value) -> Value {
+        let (bytes, unfinished) = (sessions[s].state.outbound.bytesHeld, sessions[s].state.outbound.unfinished)
+        let value = body(&sessions[s].state)
+        statistics.queuedBytes &+= sessions[s].state.outbound.bytesHeld &- bytes
+        statistics.copiesUnfinished &+= sessions[s].state.outbound.unfinished &- unfinished
+        return value
+    }
+
+    /// Counts copies that do not reach their receiver; -1 where there is no one session.
+    mutating func drop(_ cause: DropCause, _ s: Int, count: Int = 1, bytes: Int) {
+        guard count > 0 else { return }
+        statistics.dropped.count(cause, UInt64(count))
+        statistics.publishBytesDropped &+= UInt64(bytes)
+        guard s >= 0, !sessions[s].isFree else { return }
+        sessions[s].drops.count(cause, UInt64(count))
+        guard !sessions[s].isDropping else { return }
+        sessions[s].isDropping = true
+        dropping.append(Int32(s))
     }
 
     private mutating func change(_ s: Int, queueing entry: inout OutboundEntry) {
@@ -139,7 +199,11 @@ extension BrokerCore {
         let s = session(of: c)
         while true {
             guard connections[c].output.bytes < limits.sendBufferBytesPaced else { return becomeHungry(c) }
-            let step = sessions[s].state.outbound.nextStep(quota: connections[c].sendQuota, committed: committed)
+            let step = sessions[s].state.outbound.nextStep(
+                quota: connections[c].sendQuota,
+                bytesMax: limits.inFlightBytesMax,
+                committed: committed
+            )
             switch step {
             case .publish(let number): sendQueued(number, s, c)
             case .release(let number):
@@ -159,13 +223,10 @@ extension BrokerCore {
 
     private mutating func sendQueued(_ number: UInt64, _ s: Int, _ c: Int) {
         let entry = sessions[s].state.outbound[number]
-        guard let message = entry.message else {
-            finish(number, s)
-            return
-        }
+        guard let message = entry.message else { return finish(number, s) }
         // What was begun is completed, although expired [MQTT-4.3.3-7].
         if message.expiresAt <= now && !entry.isBegun {
-            statistics.droppedExpired &+= 1  // [MQTT-3.3.2-5]
+            drop(.expired, s, bytes: message.view.payload.count)  // [MQTT-3.3.2-5]
             return finish(number, s)
         }
         let firstByte = 0x30 | entry.qos.rawValue << 1 | (entry.isRetained ? 1 : 0) | (entry.isBegun ? 8 : 0)
@@ -188,12 +249,13 @@ extension BrokerCore {
         if isSent {
             sessions[s].state.outbound.published()
         } else {
+            drop(.tooLarge, s, bytes: message.view.payload.count)
             finish(number, s)
         }
     }
 
     mutating func finish(_ number: UInt64, _ s: Int) {
-        sessions[s].state.outbound.finish(number)
+        withQueue(s) { $0.outbound.finish(number) }
         change(s) { .finished(incarnation: $0, number: number) }
     }
 
@@ -201,15 +263,18 @@ extension BrokerCore {
 
     mutating func pubackReceived(_ answer: Acknowledgement, _ c: Int) {
         let s = session(of: c)
-        guard case .finished(let number) = sessions[s].state.pubackReceived(answer.packetID) else { return }
+        guard case .finished(let number) = withQueue(s, { $0.pubackReceived(answer.packetID) }) else { return }
+        statistics.copiesCompleted &+= 1
         change(s) { .finished(incarnation: $0, number: number) }
         pump(c)
     }
 
     mutating func pubrecReceived(_ received: Acknowledgement, _ c: Int) {
         let s = session(of: c)
-        switch sessions[s].state.pubrecReceived(received.packetID, isError: received.reasonCode.isError) {
+        let isError = received.reasonCode.isError
+        switch withQueue(s, { $0.pubrecReceived(received.packetID, isError: isError) }) {
         case .finished(let number):
+            statistics.copiesCompleted &+= 1
             change(s) { .finished(incarnation: $0, number: number) }
             pump(c)
         case .release(let number):
@@ -230,7 +295,8 @@ extension BrokerCore {
 
     mutating func pubcompReceived(_ answer: Acknowledgement, _ c: Int) {
         let s = session(of: c)
-        guard case .finished(let number) = sessions[s].state.pubcompReceived(answer.packetID) else { return }
+        guard case .finished(let number) = withQueue(s, { $0.pubcompReceived(answer.packetID) }) else { return }
+        statistics.copiesCompleted &+= 1
         change(s) { .finished(incarnation: $0, number: number) }
         pump(c)
     }
@@ -243,12 +309,6 @@ extension BrokerCore {
             let packet = kind == .pubrel ? Packet.pubrel(acknowledgement) : .pubcomp(acknowledgement)
             return wait(c, WaitingAnswer(ticket: needed, packet: packet))
         }
-        connections[c].output.appendAnswer(
-            kind.rawValue << 4 | kind.reservedFlags,
-            id,
-            reason,
-            connections[c].version
-        )
-        touch(c)
+        writeAnswer(kind.rawValue << 4 | kind.reservedFlags, id, reason, to: c)
     }
 }

@@ -1,24 +1,35 @@
+import HeapModule
 import MQTTPackets
 
 extension BrokerCore {
     /// Milliseconds after a missed deadline before the connection is ended: time to read what is already there.
     private static var graceOfKeepAlive: Int64 { 250 }
-    /// Milliseconds that a connection may take nothing of what it is sent.
-    private static var drainTime: Int64 { 60_000 }
     private static var timersPerTurn: Int { 1_000 }
+    /// Milliseconds between two reports of what a session lost.
+    private static var dropsInterval: Int64 { 1_000 }
 
     /// Looks at what is due: connects, keep alives, wills, sessions. False where more is due than one turn takes.
     package mutating func expire(at now: Int64) -> Bool {
         self.now = now
         budget = limits.deliveriesPerTurn
+        bury()
+        forgetTimers()
+        if now >= dropsDue {
+            dropsDue = now + Self.dropsInterval
+            tellDrops()
+        }
         for _ in 0..<Self.timersPerTurn {
             guard budget > 0 else { return false }
-            guard let timer = timers.min, timer.due <= now else { return true }
+            guard publishSystemTopics() else { return false }
+            guard let timer = timers.min, timer.due <= now else { return graves.isEmpty }
             timers.removeMin()
             switch timer.kind {
             case .accepted(let id): acceptedDue(id)
             case .connection(let id): connectionDue(id)
             case .session(let s, let incarnation): sessionDue(Int(s), incarnation, timer.due)
+            case .overflow(let id): overflowDue(id)
+            case .systemTopics: systemTopicsDue()
+            case .heartbeat: heartbeatDue()
             }
         }
         return false
@@ -26,7 +37,7 @@ extension BrokerCore {
 
     mutating func armConnectionTimer(_ c: Int) {
         let keepAlive = connections[c].keepAliveTimeout
-        let drainDue = now + Self.drainTime
+        let drainDue = now + configuration.drainTime
         let due = keepAlive > 0 ? min(connections[c].lastReceived + keepAlive, drainDue) : drainDue
         timers.insert(Timer(due: max(due, now + 1), kind: .connection(id(c))))
     }
@@ -36,9 +47,51 @@ extension BrokerCore {
         end(c, reason: "no CONNECT in time")
     }
 
+    private mutating func overflowDue(_ id: ConnectionID) {
+        guard let c = index(id), connections[c].state == .connected else { return }
+        disconnect(c, .quotaExceeded, explanation: "the queue of the session is full")
+    }
+
+    /// Timers of connections and sessions that have gone are not waited for once they are the most of them.
+    private mutating func forgetTimers() {
+        guard timers.count > 10_000 + 4 * (connectionCount + sessionCount) else { return }
+        var left = Heap<Timer>()
+        for timer in timers.unordered where isWanted(timer) { left.insert(timer) }
+        timers = left
+    }
+
+    private func isWanted(_ timer: Timer) -> Bool {
+        switch timer.kind {
+        case .accepted(let id): index(id).map { connections[$0].state == .awaitingConnect } ?? false
+        case .connection(let id), .overflow(let id): index(id) != nil
+        case .session(let s, let incarnation):
+            Int(s) < sessions.count && sessions[Int(s)].state.incarnation == incarnation
+                && sessions[Int(s)].armedDue == timer.due
+        case .systemTopics, .heartbeat: true
+        }
+    }
+
+    private mutating func tellDrops() {
+        var told: [Int32] = []
+        swap(&told, &dropping)
+        for s in told where Int(s) < sessions.count { tellDrops(Int(s)) }
+    }
+
+    /// Tells observers what a session has lost since they were last told.
+    mutating func tellDrops(_ s: Int) {
+        guard sessions[s].isDropping else { return }
+        sessions[s].isDropping = false
+        let (drops, told) = (sessions[s].drops, sessions[s].dropsTold)
+        sessions[s].dropsTold = drops
+        for cause in DropCause.allCases where drops[cause] > told[cause] {
+            let count = drops[cause] - told[cause]
+            events.append(.dropped(clientID: sessions[s].state.clientID, cause: cause, count: count))
+        }
+    }
+
     private mutating func connectionDue(_ id: ConnectionID) {
         guard let c = index(id), connections[c].state == .connected else { return }
-        if !connections[c].isWritable && now - connections[c].lastWritable >= Self.drainTime {
+        if !connections[c].isWritable && now - connections[c].lastWritable >= configuration.drainTime {
             return disconnect(c, .quotaExceeded, explanation: "takes nothing of what it is sent")
         }
         let timeout = connections[c].keepAliveTimeout
@@ -71,6 +124,7 @@ extension BrokerCore {
         guard slot.connection < 0 else { return }
         if let due = slot.willDue, due <= now { publishWill(of: s) }
         if let due = slot.endDue, due <= now {
+            statistics.sessionsExpired &+= 1
             endSession(s)
         } else {
             armSessionTimer(s)

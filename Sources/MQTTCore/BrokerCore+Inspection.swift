@@ -21,7 +21,7 @@ extension BrokerCore {
         guard let s = sessionOfClient[Array(clientID.utf8)].map(Int.init) else { return nil }
         let outbound = sessions[s].state.outbound
         return SessionInspection(
-            unfinished: Int(outbound.end - outbound.first),
+            unfinished: outbound.unfinished,
             queued: outbound.queued,
             unreleased: sessions[s].state.inbound.unreleased.count,
             replays: sessions[s].replays.count,
@@ -41,4 +41,29 @@ extension BrokerCore {
     package var timerCount: Int { timers.count }
     package var treeNodeCount: Int { tree.nodeCount }
     package var pausedConnections: Int { connections.count { $0.isReadingPaused } }
+
+    /// Where figures that are kept differ from what is there; empty where all agree.
+    package var disagreements: [String] {
+        let kept = currentStatistics
+        let live = sessions.filter { !$0.isFree }
+        let ended = kept.copiesCompleted + kept.copiesDropped + UInt64(kept.copiesUnfinished)
+        let pairs: [(what: String, kept: Int, counted: Int)] = [
+            ("copies routed", Int(kept.copiesRouted), Int(ended)),
+            ("copies unfinished", kept.copiesUnfinished, live.reduce(0) { $0 + $1.state.outbound.unfinished }),
+            ("bytes queued", kept.queuedBytes, live.reduce(0) { $0 + $1.state.outbound.bytesHeld }),
+            ("bytes unsent", kept.unsentBytes, connections.reduce(0) { $0 + $1.output.bytes + $1.bytesInTransport }),
+            ("packets unsent", kept.unsentPackets, connections.reduce(0) { $0 + $1.output.packets }),
+            ("clients connected", kept.clientsConnected, connections.count { $0.state == .connected }),
+            ("connections pending", pendingCount, connections.count { $0.state == .awaitingConnect }),
+            ("bytes of wills", kept.willBytes, live.reduce(0) { $0 + ($1.will?.bytes ?? 0) }),
+            ("subscriptions shared", kept.sharedSubscriptions, tree.groups.reduce(0) { $0 + $1.members.count }),
+            (
+                "subscriptions", kept.subscriptions - graves.reduce(0) { $0 + $1.subscriptions.count },
+                live.reduce(0) { $0 + $1.subscriptions.count }
+            ),
+            ("levels of filters", tree.nodeCount - 1, live.isEmpty && graves.isEmpty ? 0 : tree.nodeCount - 1),
+            ("bytes uncommitted", kept.uncommittedBytes, changesBytes + uncommittedBatches.reduce(0) { $0 + $1.bytes }),
+        ]
+        return pairs.filter { $0.kept != $0.counted }.map { "\($0.what): \($0.kept), and there are \($0.counted)" }
+    }
 }

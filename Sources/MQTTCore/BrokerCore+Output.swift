@@ -14,6 +14,26 @@ package struct OutputEntry: Sendable {
 }
 
 extension BrokerCore {
+    /// Puts a packet into a connection's send buffer.
+    mutating func write(_ packet: Packet, to c: Int) {
+        let before = connections[c].output.bytes
+        connections[c].output.append(packet, connections[c].version)
+        wrote(c, since: before)
+    }
+
+    /// PUBACK, PUBREC, PUBREL or PUBCOMP.
+    mutating func writeAnswer(_ firstByte: UInt8, _ packetID: UInt16, _ reason: ReasonCode, to c: Int) {
+        let before = connections[c].output.bytes
+        connections[c].output.appendAnswer(firstByte, packetID, reason, connections[c].version)
+        wrote(c, since: before)
+    }
+
+    mutating func wrote(_ c: Int, since before: Int) {
+        statistics.unsentBytes &+= connections[c].output.bytes &- before
+        statistics.unsentPackets &+= 1
+        touch(c)
+    }
+
     /// The loop was woken and found nothing more to do: it has to be woken again.
     package mutating func fellAsleep(loop: Int) { loops[loop].isWoken = false }
 
@@ -32,6 +52,12 @@ extension BrokerCore {
             guard connections[c].state != .free, connections[c].state != .awaitingCommit else { continue }
             let closes = connections[c].state == .closing
             guard connections[c].isWritable || closes else { continue }
+            let (bytes, packets) = (connections[c].output.bytes, connections[c].output.packets)
+            statistics.unsentBytes -= bytes
+            statistics.unsentPackets -= packets
+            statistics.bytesSent &+= UInt64(bytes)
+            statistics.packetsSent &+= UInt64(packets)
+            connections[c].bytesHandedOver = bytes
             let chunks = connections[c].output.take()
             let resumes = connections[c].isReadingPaused && !closes
             if resumes { connections[c].isReadingPaused = false }
@@ -54,7 +80,11 @@ extension BrokerCore {
 
     package mutating func setWritable(_ id: ConnectionID, _ isWritable: Bool, at now: Int64) {
         self.now = now
-        guard let c = index(id) else { return }
+        guard let c = index(id), connections[c].isWritable != isWritable else { return }
+        // What the transport holds counts, as long as its client does not take it.
+        let bytesInTransport = isWritable ? 0 : connections[c].bytesHandedOver
+        statistics.unsentBytes += bytesInTransport - connections[c].bytesInTransport
+        connections[c].bytesInTransport = bytesInTransport
         connections[c].isWritable = isWritable
         connections[c].lastWritable = now
         guard isWritable else { return }
@@ -96,9 +126,9 @@ extension BrokerCore {
     }
 
     /// What the core let go of in this turn, for the caller to free without the lock.
-    package mutating func takeDiscarded() -> [OutboundQueue] {
+    package mutating func takeDiscarded() -> [Discarded] {
         guard !discarded.isEmpty else { return [] }
-        var taken: [OutboundQueue] = []
+        var taken: [Discarded] = []
         swap(&taken, &discarded)
         return taken
     }

@@ -10,12 +10,13 @@ extension BrokerCore {
     }
 
     mutating func publishReceived(_ bytes: Span<UInt8>, _ view: PublishView, _ c: Int) throws(DecodingError) {
-        statistics.received &+= 1
-        guard view.needsRewriting else { return try publishReceived(bytes, view, expiresAt: .max, c) }
+        statistics.publishReceived &+= 1
+        statistics.publishBytesReceived &+= UInt64(view.payload.count)
+        guard view.needsRewriting else { return try publishReceived(bytes, view, expiresAt: expiry(nil), c) }
         if view.hasSubscriptionIdentifiers {
             throw .protocolError("subscription identifier in a PUBLISH to the server")  // [MQTT-3.3.4-6]
         }
-        let expiresAt = view.messageExpiryInterval.map { now + Int64($0) * 1_000 } ?? .max
+        let expiresAt = expiry(view.messageExpiryInterval)
         let topic = try resolveAlias(bytes, view, c)
         // What is left is laid out as if it had come without alias and expiry.
         var rewritten = topic
@@ -30,6 +31,15 @@ extension BrokerCore {
         )
         flat.packetID = view.packetID
         try publishReceived(rewritten.span, flat, expiresAt: expiresAt, c)
+    }
+
+    /// When a message expires that came now with this interval, or without one.
+    private func expiry(_ interval: UInt32?) -> Int64 {
+        let most = limits.messageExpiryMax
+        guard let seconds = interval.map({ min(Int($0), most) }) ?? (most == Limits.never ? nil : most) else {
+            return .max
+        }
+        return now + Int64(seconds) * 1_000
     }
 
     /// The topic, from the packet or from its alias, which is resolved before anything else is decided.
@@ -67,7 +77,7 @@ extension BrokerCore {
         case .route: _ = authorizeAndRoute(bytes, view, expiresAt: expiresAt, s)
         case .routeThenAcknowledge:
             let reason = authorizeAndRoute(bytes, view, expiresAt: expiresAt, s)
-            acknowledge(c, .puback, view.packetID, reason)
+            acknowledge(c, .puback, view, reason)
         case .routeThenReceive:
             change(s) { .packetReceived(incarnation: $0, packetID: view.packetID) }
             let reason = authorizeAndRoute(bytes, view, expiresAt: expiresAt, s)
@@ -75,8 +85,8 @@ extension BrokerCore {
                 sessions[s].state.inbound.released(view.packetID)  // [MQTT-4.3.3-9]
                 change(s) { .packetReleased(incarnation: $0, packetID: view.packetID) }
             }
-            acknowledge(c, .pubrec, view.packetID, reason)
-        case .receiveAgain: acknowledge(c, .pubrec, view.packetID, .success)
+            acknowledge(c, .pubrec, view, reason)
+        case .receiveAgain: acknowledge(c, .pubrec, view, .success)
         case .disconnect(let reason): throw DecodingError(reason, "more than \(limits.receiveMaximum) unacknowledged")
         }
     }
@@ -88,32 +98,53 @@ extension BrokerCore {
         _ s: Int
     ) -> ReasonCode {
         let topic = bytes.extracting(view.topic)
-        if topic[0] == Topics.dollar, Self.isReserved(bytes.string(in: view.topic)) { return .notAuthorized }
-        return route(bytes, view, expiresAt: expiresAt, publisher: s) ? .success : .noMatchingSubscribers
+        if topic[0] == Topics.dollar, Self.isReserved(bytes.string(in: view.topic)) { return refuse(.notAuthorized) }
+        guard isWithinLimits(topic) else { return refuse(.topicNameInvalid) }
+        let outcome = route(bytes, view, expiresAt: expiresAt, publisher: s)
+        if outcome.isTakenByNone { return .quotaExceeded }
+        return outcome.isMatched ? .success : .noMatchingSubscribers
+    }
+
+    private mutating func refuse(_ reason: ReasonCode) -> ReasonCode {
+        statistics.publishRefused &+= 1
+        return reason
+    }
+
+    func isWithinLimits(_ topic: Span<UInt8>) -> Bool {
+        guard topic.count <= limits.topicBytesMax else { return false }
+        // A topic with so few bytes cannot have more levels.
+        guard topic.count >= limits.topicLevelsMax else { return true }
+        var levels = 1
+        for at in topic.indices where topic[at] == Topics.separator { levels += 1 }
+        return levels <= limits.topicLevelsMax
     }
 
     /// PUBACK or PUBREC. Before 5.0 a refused publish is acknowledged like any other [MQTT-3.3.5-2].
-    private mutating func acknowledge(_ c: Int, _ kind: PacketKind, _ packetID: UInt16, _ reason: ReasonCode) {
+    private mutating func acknowledge(_ c: Int, _ kind: PacketKind, _ view: PublishView, _ reason: ReasonCode) {
         let endsAtLeastOnce = kind == .puback
         if configuration.isDurable && (ticket > committed || !connections[c].waiting.isEmpty) {
-            let answer = Acknowledgement(packetID: packetID, reasonCode: reason)
-            let packet = endsAtLeastOnce ? Packet.puback(answer) : .pubrec(answer)
-            let needed = lastTicketOfTurn
-            return wait(c, WaitingAnswer(ticket: needed, packet: packet, endsAtLeastOnce: endsAtLeastOnce))
+            let answer = Acknowledgement(packetID: view.packetID, reasonCode: reason)
+            var waiting = WaitingAnswer(
+                ticket: lastTicketOfTurn,
+                packet: endsAtLeastOnce ? .puback(answer) : .pubrec(answer),
+                endsAtLeastOnce: endsAtLeastOnce
+            )
+            waiting.bytes = view.topic.count + view.payload.count + MemoryLayout<WaitingAnswer>.stride
+            return wait(c, waiting)
         }
         if endsAtLeastOnce { sessions[session(of: c)].state.inbound.acknowledged() }
-        connections[c].output.appendAnswer(kind.rawValue << 4, packetID, reason, connections[c].version)
-        touch(c)
+        writeAnswer(kind.rawValue << 4, view.packetID, reason, to: c)
     }
 
-    /// Gives a message to everybody whose subscriptions match. False where nothing did.
+    /// Gives a message to everybody whose subscriptions match.
+    @discardableResult
     mutating func route(
         _ bytes: Span<UInt8>,
         _ view: PublishView,
         expiresAt: Int64,
         publisher s: Int,
         existing: Message? = nil
-    ) -> Bool {
+    ) -> RouteOutcome {
         let topic = bytes.extracting(view.topic)
         let hash = existing?.topicHash ?? TopicHash.hash(topic, seed: configuration.seed)
         var publication = Publication(
@@ -122,7 +153,8 @@ extension BrokerCore {
             expiresAt: expiresAt,
             topicHash: hash
         )
-        if view.isRetained { retain(bytes, view, &publication) }
+        var outcome = RouteOutcome()
+        if view.isRetained { outcome.isNotRetained = !retain(bytes, view, &publication) }
         let route = cache.route(of: topic, hash: hash, in: tree)
         if route.receivers.count > 1 && view.payload.count >= SendBuffer.referencedBytesMin {
             publication.sharedPayload = bytes.buffer(in: view.payload)
@@ -130,23 +162,49 @@ extension BrokerCore {
         for receiver in route.receivers {
             let isPublisher = Int(receiver.session) == s
             if receiver.scope != .always && isPublisher == (receiver.scope == .unlessPublisher) { continue }
-            deliver(bytes, view, &publication, to: receiver, group: 0)
+            outcome.copies += 1
+            if !deliver(bytes, view, &publication, to: receiver, group: 0) { outcome.refused += 1 }
         }
-        for group in route.groups { deliver(bytes, view, &publication, toOneOf: group) }
-        return !route.isEmpty
+        for group in route.groups {
+            outcome.copies += 1
+            if !deliver(bytes, view, &publication, toOneOf: group) { outcome.refused += 1 }
+        }
+        statistics.copiesRouted &+= UInt64(outcome.copies)
+        outcome.isMatched = !route.isEmpty
+        return outcome
     }
 
-    private mutating func retain(_ bytes: Span<UInt8>, _ view: PublishView, _ publication: inout Publication) {
+    /// False where there is no room for it. What the broker says of itself is neither limited nor stored.
+    private mutating func retain(
+        _ bytes: Span<UInt8>,
+        _ view: PublishView,
+        _ publication: inout Publication
+    ) -> Bool {
         let topic = bytes.extracting(view.topic)
+        let isOwn = publication.publisher < 0
         if view.payload.isEmpty {
             if retained.remove(topic) != nil {  // [MQTT-3.3.1-6]
                 change(.retainedCleared(topic: topic.string(in: 0..<topic.count)))
             }
-            return
+            return true
         }
         let message = makeMessage(&publication, bytes, view)
+        guard isOwn || hasRoomToRetain(message, topic) else {
+            drop(.notRetained, -1, bytes: view.payload.count)
+            return false
+        }
         retained.set(message)  // [MQTT-3.3.1-5]
-        change(.retained(message))
+        if !isOwn { change(.retained(message)) }
+        return true
+    }
+
+    private func hasRoomToRetain(_ message: Message, _ topic: Span<UInt8>) -> Bool {
+        let isOver =
+            retained.count >= limits.retainedMessagesMax
+            || retained.bytesHeld + message.bytesHeld > limits.retainedBytesMax
+        guard isOver else { return true }
+        // One that takes the place of another of no less bytes adds nothing.
+        return retained.get(topic).map { $0.message.bytesHeld >= message.bytesHeld } ?? false
     }
 
     private mutating func deliver(
@@ -154,23 +212,22 @@ extension BrokerCore {
         _ view: PublishView,
         _ publication: inout Publication,
         toOneOf group: Int32
-    ) {
+    ) -> Bool {
         guard let member = selectMember(group, qos: view.qos) else {
-            statistics.droppedNoMember &+= 1
-            return
+            drop(.noMember, -1, bytes: view.payload.count)
+            return true
         }
         let receiver = Receiver(tree.subscriptions[Int(member)])
-        deliver(bytes, view, &publication, to: receiver, group: tree.groups[Int(group)].id)
+        return deliver(bytes, view, &publication, to: receiver, group: tree.groups[Int(group)].id)
     }
 
     /// Publishes the will of a session, and forgets it [MQTT-3.1.2-10].
     mutating func publishWill(of s: Int) {
-        guard let will = sessions[s].will?.will else { return }
-        sessions[s].will = nil
+        guard let will = takeWill(s) else { return }
         sessions[s].willDue = nil
         var properties = will.properties
         properties.removeAll(.willDelayInterval)
-        let expiresAt = properties[integer: .messageExpiryInterval].map { now + Int64($0) * 1_000 } ?? .max
+        let expiresAt = expiry(properties[integer: .messageExpiryInterval])
         properties.removeAll(.messageExpiryInterval)
         let message = Message(
             Publish(
@@ -208,14 +265,22 @@ extension BrokerCore {
 
     mutating func publish(_ message: Message, publisher s: Int) {
         let bytes = message.bytes
-        _ = route(
-            bytes.span,
-            message.view,
-            expiresAt: message.expiresAt,
-            publisher: s,
-            existing: message
-        )
+        route(bytes.span, message.view, expiresAt: message.expiresAt, publisher: s, existing: message)
     }
+}
+
+/// What became of a message.
+struct RouteOutcome {
+    /// Whether there was a subscription to its topic.
+    var isMatched = false
+    /// Receivers, and those among them whose queue was full.
+    var copies = 0
+    var refused = 0
+    /// Whether it was to be retained and there was no room.
+    var isNotRetained = false
+
+    /// Whether nobody could take it who was there to take it.
+    var isTakenByNone: Bool { refused == copies && (copies > 0 || isNotRetained) }
 }
 
 /// One message on its way through the core. It is copied into storage of its own when the first receiver needs that.

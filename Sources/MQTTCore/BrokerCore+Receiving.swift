@@ -28,7 +28,17 @@ extension BrokerCore {
         connections[c].lastReceived = now
         connections[c].isSuspect = false
         budget = limits.deliveriesPerTurn
-        return receive(burst.readableBytesUInt8Span, c)
+        let received = receive(burst.readableBytesUInt8Span, c)
+        statistics.bytesReceived &+= UInt64(received.consumed)
+        return received
+    }
+
+    /// More of a packet has come, which is not whole yet: no packet, but a sign of life.
+    package mutating func receivedPart(from id: ConnectionID, at now: Int64) {
+        self.now = now
+        guard let c = index(id) else { return }
+        connections[c].lastReceived = now
+        connections[c].isSuspect = false
     }
 
     private mutating func receive(_ bytes: Span<UInt8>, _ c: Int) -> Received {
@@ -40,9 +50,8 @@ extension BrokerCore {
             case .awaitingConnect, .connected: break
             }
             if budget <= 0 { return Received(consumed: at, next: .again) }
-            if connections[c].output.bytes > limits.sendBufferBytesUnread && !connections[c].isWritable {
-                return wait(c, consumed: at)
-            }
+            if !connections[c].isWritable && owesTooMuchReading(c) { return wait(c, consumed: at) }
+            if connections[c].uncommittedBytes > 0 && owesTooManyCommits(c) { return waitForCommit(c, consumed: at) }
             do throws(DecodingError) {
                 guard let packetBytes = try receivePacket(bytes, at: at, c) else { break }
                 at &+= packetBytes
@@ -52,6 +61,22 @@ extension BrokerCore {
         }
         return connections[c].state == .closing
             ? Received(consumed: bytes.count, next: .ignore) : Received(consumed: at, next: .read)
+    }
+
+    /// A client that does not take its answers is not read from.
+    private func owesTooMuchReading(_ c: Int) -> Bool {
+        let isOver = statistics.unsentBytes >= limits.sendBufferBytesInAllMax
+        return connections[c].output.bytes > (isOver ? 0 : limits.sendBufferBytesUnread)
+    }
+
+    private func owesTooManyCommits(_ c: Int) -> Bool {
+        connections[c].uncommittedBytes >= limits.uncommittedBytesMax
+            || statistics.uncommittedBytes >= limits.uncommittedBytesInAllMax
+    }
+
+    private mutating func waitForCommit(_ c: Int, consumed: Int) -> Received {
+        pausedForCommit.append(id(c))
+        return wait(c, consumed: consumed)
     }
 
     private mutating func wait(_ c: Int, consumed: Int) -> Received {
@@ -69,13 +94,22 @@ extension BrokerCore {
         let kind = try PacketDecoder.checkFlags(header, version: version)
         guard bytes.count &- at >= header.packetBytes else { return nil }
         budget &-= 1
+        statistics.packetsReceived &+= 1
         switch kind {
         case .publish:
             try publishReceived(bytes, try PublishView(bytes, at: at, header: header, version: version), c)
         case .puback, .pubrec, .pubrel, .pubcomp:
             let answer = try PacketDecoder.acknowledgement(bytes, at: at, header: header, kind: kind, version: version)
             received(answer, kind, c)
-        default: try received(try PacketDecoder.decode(bytes, at: at, header: header, version: version), c)
+        default:
+            let packet = try PacketDecoder.decode(
+                bytes,
+                at: at,
+                header: header,
+                version: version,
+                filtersMax: limits.filtersMax
+            )
+            try received(packet, c)
         }
         return header.packetBytes
     }
@@ -83,10 +117,11 @@ extension BrokerCore {
     /// The first packet has to be CONNECT, and is looked at as such from its first byte [MQTT-3.1.0-1].
     private mutating func receiveFirst(_ bytes: Span<UInt8>, at: Int, _ c: Int) throws(DecodingError) -> Int? {
         guard bytes[at] == PacketKind.connect.rawValue << 4 else { throw .protocolError("first packet is no CONNECT") }
-        guard let header = try FixedHeader.read(bytes, at: at, packetBytesMax: limits.packetBytesMax) else {
-            return nil
-        }
+        let packetBytesMax = min(limits.connectBytesMax, limits.packetBytesMax)
+        guard let header = try FixedHeader.read(bytes, at: at, packetBytesMax: packetBytesMax) else { return nil }
         guard bytes.count - at >= header.packetBytes else { return nil }
+        statistics.packetsReceived &+= 1
+        statistics.connects &+= 1
         if case .connect(let connect) = try PacketDecoder.decode(bytes, at: at, header: header, version: .v5) {
             connectReceived(connect, c)
         }
@@ -147,8 +182,7 @@ extension BrokerCore {
         if !connections[c].waiting.isEmpty || ticket > committed {
             wait(c, WaitingAnswer(ticket: ticket, packet: packet))
         } else {
-            connections[c].output.append(packet, connections[c].version)
-            touch(c)
+            write(packet, to: c)
         }
     }
 }

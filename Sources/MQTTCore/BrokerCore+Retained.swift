@@ -91,6 +91,7 @@ extension BrokerCore {
             scope: .always,
             identifiers: replay.identifier > 0 ? [replay.identifier] : []
         )
-        deliverOwed(bytes.span, message.view, &publication, to: receiver)
+        statistics.copiesRouted &+= 1
+        _ = deliverOwed(bytes.span, message.view, &publication, to: receiver)
     }
 }

@@ -16,19 +16,20 @@ extension BrokerCore {
         let suback = Suback(packetID: subscribe.packetID, reasonCodes: reasonCodes)
         answer(c, .suback(suback), after: sessions[s].lastTicket)
         pump(c)
+        tellSubscribed(subscribe, reasonCodes, sessions[s].state.clientID)
     }
 
     private mutating func subscribe(_ wanted: Subscribe.Filter, _ identifier: UInt32, _ s: Int) -> ReasonCode {
         guard let filter = ParsedFilter(wanted.filter) else { return .topicFilterInvalid }
-        guard filter.filter.count(where: { $0 == Topics.separator }) < limits.topicLevelsMax else {
-            return .topicFilterInvalid
-        }
+        guard isWithinLimits(filter.filter.span) else { return .topicFilterInvalid }
         let key = Array(wanted.filter.utf8)
         let known = sessions[s].subscriptions[key]
         if let known {
             tree.update(known, options: wanted.options, identifier: identifier)  // [MQTT-3.8.4-3]
         } else {
-            guard sessions[s].subscriptions.count < limits.subscriptionsMax else { return .quotaExceeded }
+            guard sessions[s].subscriptions.count < limits.subscriptionsMax,
+                hasTreeNodes(for: filter.filter, s)
+            else { return .quotaExceeded }
             let number = tree.insert(
                 session: Int32(s),
                 filter: filter,
@@ -36,6 +37,8 @@ extension BrokerCore {
                 identifier: identifier
             )
             sessions[s].subscriptions[key] = number
+            sessions[s].treeNodes += Int(tree.subscriptions[Int(number)].addedNodes)
+            if filter.group != nil { statistics.sharedSubscriptions += 1 }
         }
         change(s) {
             .subscribed(incarnation: $0, filter: wanted.filter, options: wanted.options, identifier: identifier)
@@ -44,8 +47,14 @@ extension BrokerCore {
         return ReasonCode(rawValue: wanted.options.qos.rawValue)
     }
 
+    private func hasTreeNodes(for filter: [UInt8], _ s: Int) -> Bool {
+        sessions[s].treeNodes + limits.topicLevelsMax <= limits.treeNodesMax
+            || sessions[s].treeNodes + tree.missingNodes(filter) <= limits.treeNodesMax
+    }
+
     mutating func unsubscribeReceived(_ unsubscribe: Unsubscribe, _ c: Int) {
         let s = session(of: c)
+        let clientID = sessions[s].state.clientID
         var reasonCodes: [ReasonCode] = []
         for filter in unsubscribe.filters {
             budget -= 1
@@ -56,7 +65,8 @@ extension BrokerCore {
             }
             let group = tree.subscriptions[Int(number)].shared
             let groupID = group >= 0 ? tree.groups[Int(group)].id : 0
-            tree.remove(number)
+            sessions[s].treeNodes -= Int(tree.subscriptions[Int(number)].addedNodes)
+            removeSubscription(number)
             sessions[s].replays.removeAll { $0.subscription == key }
             if groupID > 0 { redistribute(from: s, onlyUnsent: true, group: groupID) }
             change(s) { .unsubscribed(incarnation: $0, filter: filter) }
@@ -64,6 +74,7 @@ extension BrokerCore {
         }
         let unsuback = Unsuback(packetID: unsubscribe.packetID, reasonCodes: reasonCodes)
         answer(c, .unsuback(unsuback), after: sessions[s].lastTicket)
+        tellUnsubscribed(unsubscribe, reasonCodes, clientID)
     }
 
     // MARK: Shared subscriptions
@@ -84,23 +95,23 @@ extension BrokerCore {
     /// Gives what a leaving member has not acknowledged to other members, in its order. Messages of QoS 2 that were
     /// begun are never sent to another [MQTT-4.8.2-5].
     mutating func redistribute(from s: Int, onlyUnsent: Bool, group: UInt32? = nil) {
-        let (first, end) = (sessions[s].state.outbound.first, sessions[s].state.outbound.end)
-        for number in first..<end where number >= sessions[s].state.outbound.first {
-            let head = sessions[s].state.outbound.head(number)
-            guard head.group > 0, group == nil || head.group == group else { continue }
+        let numbers = sessions[s].state.outbound.numbers { head in
+            guard head.group > 0, group == nil || head.group == group else { return false }
             let isUnacknowledged = head.state == .sent && head.qos == .atLeastOnce
-            guard head.state == .queued || (!onlyUnsent && isUnacknowledged) else { continue }
+            return head.state == .queued || (!onlyUnsent && isUnacknowledged)
+        }
+        for number in numbers {
             let entry = sessions[s].state.outbound[number]
             guard let message = entry.message else { continue }
             finish(number, s)
             guard let shared = tree.group(id: entry.group), let member = selectMember(shared, qos: entry.qos) else {
-                statistics.droppedNoMember &+= 1
+                drop(.noMember, s, bytes: message.view.payload.count)
                 continue
             }
             let bytes = message.bytes
             var publication = Publication(message)
             let receiver = Receiver(tree.subscriptions[Int(member)])
-            deliver(bytes.span, message.view, &publication, to: receiver, group: entry.group)
+            _ = deliver(bytes.span, message.view, &publication, to: receiver, group: entry.group)
         }
     }
 }

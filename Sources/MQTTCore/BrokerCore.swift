@@ -1,3 +1,4 @@
+import DequeModule
 import HeapModule
 import MQTTPackets
 import MQTTRouting
@@ -35,13 +36,27 @@ package struct BrokerCore: ~Copyable {
     var timers = Heap<Timer>()
     var events: [CoreEvent] = []
     /// What was discarded in this turn. The caller frees it after the lock is released.
-    var discarded: [OutboundQueue] = []
+    var discarded: [Discarded] = []
     /// Milliseconds of the monotonic clock, as of this turn.
     var now: Int64 = 0
     var budget = 0
-    package var statistics = Statistics()
+    var statistics = Statistics()
+    /// Those that owe CONNECT, the oldest first, and others that have paid.
+    var pending = Deque<ConnectionID>()
+    var pendingCount = 0
+    /// Sessions that have ended and whose subscriptions are still being taken out of the tree.
+    var graves: [Grave] = []
+    /// Sessions with drops that observers have not been told of, and when they are.
+    var dropping: [Int32] = []
+    var dropsDue: Int64 = 0
+    var system = SystemTopics()
+    var longestTurn: UInt64 = 0
 
     // Durability: see BrokerCore+Committing.
+    var uncommittedBatches = Deque<(ticket: UInt64, bytes: Int)>()
+    var changesBytes = 0
+    /// Connections that are not read from until more is committed.
+    var pausedForCommit: [ConnectionID] = []
     var changes: [StoreChange] = []
     var ticket: UInt64 = 0
     var committed: UInt64 = 0
@@ -52,6 +67,7 @@ package struct BrokerCore: ~Copyable {
         self.configuration = configuration
         tree = SubscriptionTree(seed: configuration.seed)
         loops = Array(repeating: LoopSlot(), count: configuration.loops)
+        armSystemTimers()
     }
 
     package var connectionCount: Int { connections.count - freeConnections.count }
@@ -59,11 +75,38 @@ package struct BrokerCore: ~Copyable {
     package var retainedCount: Int { retained.count }
     package var subscriptionCount: Int { tree.count }
 
+    /// A turn is over that held the lock for so long; `wasContended` where it had to wait for it.
+    package mutating func countTurn(nanoseconds: UInt64, wasContended: Bool) {
+        statistics.turns &+= 1
+        statistics.turnNanoseconds &+= nanoseconds
+        if nanoseconds > longestTurn { longestTurn = nanoseconds }
+        if nanoseconds > statistics.turnNanosecondsMaximum { statistics.turnNanosecondsMaximum = nanoseconds }
+        if wasContended { statistics.turnsContended &+= 1 }
+    }
+
+    /// The longest turn since the last call, in nanoseconds.
+    package mutating func takeLongestTurn() -> UInt64 {
+        defer { longestTurn = 0 }
+        return longestTurn
+    }
+
+    /// Topics of which messages came, with how many since the last call: one page of those that the route cache knows,
+    /// which are the busy ones. Nil behind the last page.
+    package mutating func takeTopicCounts(page: Int) -> [TopicCount]? {
+        cache.takeHits(page: page)?.map { TopicCount(topic: String(decoding: $0.topic, as: UTF8.self), count: $0.hits) }
+    }
+
     // MARK: Connections
 
-    /// A transport was accepted.
-    package mutating func open(loop: Int, address: String, at now: Int64) -> ConnectionID {
+    /// A transport was accepted. Nil where there are too many: it is to be closed.
+    package mutating func open(loop: Int, address: String, at now: Int64) -> ConnectionID? {
         self.now = now
+        statistics.sockets &+= 1
+        guard connectionCount < limits.connectionsMax else {
+            statistics.socketsRefused &+= 1
+            return nil
+        }
+        makeRoomForPending()
         let slot = freeConnections.popLast() ?? Int32(connections.count)
         if Int(slot) == connections.count { connections.append(ConnectionSlot()) }
         let c = Int(slot)
@@ -76,7 +119,27 @@ package struct BrokerCore: ~Copyable {
         connections[c].lastReceived = now
         let id = id(c)
         timers.insert(Timer(due: now + configuration.connectTimeout, kind: .accepted(id)))
+        pending.append(id)
+        pendingCount += 1
         return id
+    }
+
+    /// Who comes and sends CONNECT is let in, however many others came and do not.
+    private mutating func makeRoomForPending() {
+        while let oldest = pending.first {
+            let c = index(oldest)
+            let owesConnect = c.map { connections[$0].state == .awaitingConnect } ?? false
+            guard !owesConnect || pendingCount >= limits.connectsPendingMax else { break }
+            pending.removeFirst()
+            if let c, owesConnect {
+                statistics.socketsRefused &+= 1
+                end(c, reason: "no CONNECT yet, and others are waiting")
+            }
+        }
+        // One that keeps its place at the front does not keep all behind it in memory.
+        if pending.count > 2 * pendingCount + 1_000 {
+            pending = Deque(pending.filter { index($0).map { connections[$0].state == .awaitingConnect } ?? false })
+        }
     }
 
     /// The transport is gone, for whatever reason.
@@ -84,12 +147,16 @@ package struct BrokerCore: ~Copyable {
         self.now = now
         guard let c = index(id) else { return }
         if connections[c].state != .closing { end(c, reason: reason) }
+        statistics.unsentBytes -= connections[c].output.bytes + connections[c].bytesInTransport
+        statistics.unsentPackets -= connections[c].output.packets
         connections[c] = ConnectionSlot()
         freeConnections.append(id.slot)
     }
 
     /// After a mass close: gives back the slots behind the last one in use.
     package mutating func compact() {
+        // A session that is still being buried keeps its place.
+        guard graves.isEmpty else { return }
         while connections.last?.state == .free { connections.removeLast() }
         while sessions.last?.isFree == true { sessions.removeLast() }
         freeConnections = freeConnections.filter { Int($0) < connections.count }
@@ -136,15 +203,22 @@ struct LoopSlot: Sendable {
     var isWoken = false
 }
 
-/// Counts of the whole broker, since its start.
-package struct Statistics: Sendable, Equatable {
-    package var received: UInt64 = 0
-    package var sent: UInt64 = 0
-    package var droppedQueueFull: UInt64 = 0
-    package var droppedExpired: UInt64 = 0
-    package var droppedTooLarge: UInt64 = 0
-    package var droppedBacklog: UInt64 = 0
-    package var droppedNoMember: UInt64 = 0
+/// What the core let go of and the caller frees: a large queue or many subscriptions take milliseconds.
+package struct Discarded: Sendable {
+    let queue: OutboundQueue
+    let subscriptions: [[UInt8]: Int32]
+}
+
+/// A topic, and how many messages came.
+package struct TopicCount: Sendable {
+    package let topic: String
+    package let count: Int
+}
+
+/// What is left of a session that had many subscriptions.
+struct Grave: Sendable {
+    let session: Int32
+    var subscriptions: [Int32]
 }
 
 /// A point in time at which something is looked at again. Firing early or twice is harmless.
@@ -154,6 +228,10 @@ struct Timer: Comparable, Sendable {
         case accepted(ConnectionID)
         case connection(ConnectionID)
         case session(Int32, incarnation: UInt64)
+        /// The connection's session has a full queue, and is not to have one.
+        case overflow(ConnectionID)
+        case systemTopics
+        case heartbeat
     }
 
     let due: Int64

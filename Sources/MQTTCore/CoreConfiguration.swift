@@ -11,6 +11,10 @@ package struct CoreConfiguration: Sendable {
     /// Seconds; 0 leaves the keep alive to the client.
     package var keepAliveMax: UInt16 = 0
     package var responseInformation: String?
+    package var queuePolicy = QueuePolicy.dropNewest
+    /// Milliseconds that a connection may take nothing of what it is sent.
+    package var drainTime: Int64 = 60_000
+    package var systemTopics = SystemTopicsConfiguration()
     /// Whether what is acknowledged has to be committed first.
     package var isDurable = false
 
@@ -28,9 +32,38 @@ package struct ConnectionID: Sendable, Hashable {
     }
 }
 
+/// What the broker says of itself under `$SYS`.
+package struct SystemTopicsConfiguration: Sendable {
+    /// Milliseconds; 0 is never.
+    package var interval: Int64 = 0
+    /// What is left of a load figure after one interval, for those of 1, 5 and 15 minutes: e to the power of minus
+    /// interval by minutes, which takes a library that pure modules do not have.
+    package var loadDecays: [Double] = [0, 0, 0]
+    package var version = ""
+    package var clientTopics = ClientTopics.none
+    /// In the names of these topics.
+    package var brokerID = ""
+    /// Milliseconds between two heartbeats of the kind of aedes.
+    package var heartbeatInterval: Int64 = 60_000
+
+    package init() {}
+}
+
+/// Messages about each client, below `$SYS/<broker id>/`, for programs that were written for other brokers.
+public enum ClientTopics: String, Sendable, CaseIterable {
+    /// None.
+    case none
+    /// `new/clients`, `disconnect/clients`, `new/subscribes` and `new/unsubscribes` (one for a packet), `heartbeat`.
+    case aedes
+    /// `new/clients`, `disconnect/clients`, `new/subscribes` and `new/unsubscribes` (one for a topic filter).
+    case mosca
+}
+
 /// What happened, for the log and for observers. Told after the lock is released.
 package enum CoreEvent: Sendable, Equatable {
     case connected(clientID: String, address: String, version: ProtocolVersion, sessionPresent: Bool, keepAlive: UInt16)
     /// The client identifier is empty where none was accepted.
     case disconnected(clientID: String, address: String, version: ProtocolVersion?, reason: String)
+    /// Copies for this session that were dropped since it was last told; at most once a second for a session.
+    case dropped(clientID: String, cause: DropCause, count: UInt64)
 }

@@ -1,32 +1,307 @@
-/// What a client can make the broker spend, at most.
+/// What clients can make the broker spend, at most. `Limits.table` says what each limit is and what happens at it.
+///
+/// Bytes are memory held, not payload length. A limit of 0 that concerns all clients together is a share of this
+/// machine's memory, which the broker fills in when it starts.
 public struct Limits: Sendable {
-    /// Of a packet that a client sends. Larger ones are answered with 0x95.
+    /// Open at the same time, with or without CONNECT.
+    public var connectionsMax = 100_000
+    /// Connections that have not sent CONNECT yet.
+    public var connectsPendingMax = 10_000
+    /// Of a CONNECT packet.
+    public var connectBytesMax = 128 << 10
+    /// Of any other packet that a client sends.
     public var packetBytesMax = 16 << 20
-    /// PUBLISH packets of QoS 1 and 2 without their final answer, from one 5.0 connection. More are answered with 0x93.
+    /// Of a client identifier.
+    public var clientIDBytesMax = 1_024
+    /// Of a topic name or filter.
+    public var topicBytesMax = 65_535
+    /// Of a topic name or filter.
+    public var topicLevelsMax = 128
+    /// Topic filters of one SUBSCRIBE or UNSUBSCRIBE.
+    public var filtersMax = 10_000
+    /// Of one session.
+    public var subscriptionsMax = 100_000
+    /// Levels that one session's filters add to the tree of subscriptions.
+    public var treeNodesMax = 50_000
+    /// Sessions, connected or not.
+    public var sessionsMax = 1_000_000
+    /// Seconds that a session outlives its connection.
+    public var sessionExpiryMax = 4_294_967_295
+    /// Seconds that a message lives.
+    public var messageExpiryMax = 4_294_967_295
+    /// Of one will, with its topic and properties.
+    public var willBytesMax = 128 << 10
+    /// Of all wills.
+    public var willBytesInAllMax = 0
+    /// PUBLISH packets of QoS 1 and 2 without their final answer, from one 5.0 connection.
     public var receiveMaximum = 100
+    /// Topic aliases that a 5.0 client may use, and that the broker uses where the client lets it.
+    public var topicAliasMaximum = 32
     /// PUBLISH packets of QoS 1 and 2 sent to a connection and not yet acknowledged by it.
     public var inFlightMax = 100
-    /// Topic aliases that a 5.0 client may use, and that the broker uses where the client lets it.
-    public var topicAliasMaximum: UInt16 = 32
-    /// Messages that wait for a session. Beyond, new ones are dropped.
+    /// Bytes of these.
+    public var inFlightBytesMax = 64 << 20
+    /// Messages that wait for one session.
     public var queuedMessagesMax = 100_000
-    /// Bytes that wait for a session.
+    /// Bytes that wait for one session.
     public var queuedBytesMax = 64 << 20
-    /// Bytes that wait to be written to a connection. Beyond, QoS 0 messages are dropped.
+    /// Bytes that wait for all sessions.
+    public var queuedBytesInAllMax = 0
+    /// Messages retained.
+    public var retainedMessagesMax = 1_000_000
+    /// Bytes of these.
+    public var retainedBytesMax = 0
+    /// Bytes that wait to be written to one connection.
     public var sendBufferBytesMax = 8 << 20
-    /// Bytes that wait to be written, above which QoS 1 and 2 messages stay in the queue.
+    /// Bytes that wait to be written, above which a connection's QoS 1 and 2 messages stay in the queue.
     public var sendBufferBytesPaced = 256 << 10
-    /// Bytes of answers that a client does not take, above which it is not read from.
+    /// Bytes that a client does not take, above which it is not read from.
     public var sendBufferBytesUnread = 1 << 20
-    /// Of a client identifier. Longer ones are refused with 0x85.
-    public var clientIDBytesMax = 1_024
-    /// Of a topic filter. Deeper ones are refused with 0x8F.
-    public var topicLevelsMax = 128
-    /// Subscriptions of one session. More are refused with 0x97.
-    public var subscriptionsMax = 100_000
-    /// Deliveries of one turn; the rest of a burst is handled in the next.
+    /// Bytes that wait to be written to all connections.
+    public var sendBufferBytesInAllMax = 0
+    /// Bytes of all packets that have come in part.
+    public var receiveBufferBytesInAllMax = 0
+    /// Bytes of one connection's publishes that wait for a commit.
+    public var uncommittedBytesMax = 4 << 20
+    /// Bytes of all changes that wait for a commit.
+    public var uncommittedBytesInAllMax = 256 << 20
+    /// Deliveries of one turn.
     public var deliveriesPerTurn = 5_000
 
     /// The defaults.
     public init() {}
+
+    /// An expiry in seconds that never comes.
+    static var never: Int { 4_294_967_295 }
+}
+
+/// One of the limits: its name, what it counts, and what happens when a client reaches it.
+public struct Limit: Sendable {
+    /// As `apus serve --limit` takes it.
+    public let name: String
+    /// What is counted.
+    public let unit: String
+    /// What happens at the limit.
+    public let effect: String
+    /// What it can be set to.
+    public let range: ClosedRange<Int>
+    /// Where it is kept.
+    public let keyPath: any WritableKeyPath<Limits, Int> & Sendable
+    /// The part of this machine's memory that a value of 0 stands for: one n-th. Nil where 0 means 0.
+    package let memoryPart: Int?
+
+    /// The value where none is set, for people to read.
+    public var defaultDescription: String {
+        if let memoryPart { return "1/\(memoryPart) of the memory" }
+        let value = Limits()[keyPath: keyPath]
+        if value == 4_294_967_295 { return "none" }
+        if unit.hasPrefix("bytes") && value >= 1 << 20 && value % (1 << 20) == 0 { return "\(value >> 20) MiB" }
+        if unit.hasPrefix("bytes") && value >= 1 << 10 && value % (1 << 10) == 0 { return "\(value >> 10) KiB" }
+        return Self.grouped(value)
+    }
+
+    private static func grouped(_ value: Int) -> String {
+        var text = ""
+        for (at, digit) in String(value).reversed().enumerated() {
+            if at > 0 && at % 3 == 0 { text.append(",") }
+            text.append(digit)
+        }
+        return String(text.reversed())
+    }
+}
+
+extension Limits {
+    /// All limits, in the order in which a client meets them.
+    public static let table: [Limit] = connecting + subscribing + publishing + receiving
+
+    private static func limit(
+        _ name: String,
+        _ unit: String,
+        _ keyPath: any WritableKeyPath<Limits, Int> & Sendable,
+        in range: ClosedRange<Int> = 1...(1 << 40),
+        memoryPart: Int? = nil,
+        _ effect: String
+    ) -> Limit {
+        Limit(name: name, unit: unit, effect: effect, range: range, keyPath: keyPath, memoryPart: memoryPart)
+    }
+
+    private static let connecting = [
+        limit(
+            "connections",
+            "connections",
+            \.connectionsMax,
+            "a new one is closed as it comes; the files that the process may open limit it too"
+        ),
+        limit(
+            "connects-pending",
+            "connections",
+            \.connectsPendingMax,
+            "the one that has owed its CONNECT the longest is closed"
+        ),
+        limit("connect-bytes", "bytes", \.connectBytesMax, in: 12...268_435_460, "CONNECT is refused with 0x95"),
+        limit("client-id-bytes", "bytes", \.clientIDBytesMax, in: 1...65_535, "CONNECT is refused with 0x85"),
+        limit("sessions", "sessions", \.sessionsMax, "CONNECT is refused with 0x97 (3.x: 3) if it needs a new session"),
+        limit("will-bytes", "bytes", \.willBytesMax, in: 0...(1 << 40), "CONNECT is refused with 0x97 (3.x: 3)"),
+        limit(
+            "will-bytes-in-all",
+            "bytes",
+            \.willBytesInAllMax,
+            in: 0...(1 << 40),
+            memoryPart: 16,
+            "CONNECT with a will is refused with 0x97 (3.x: 3)"
+        ),
+        limit(
+            "session-expiry",
+            "seconds",
+            \.sessionExpiryMax,
+            in: 0...4_294_967_295,
+            "the session ends then; 5.0 clients are told in CONNACK"
+        ),
+    ]
+
+    private static let subscribing = [
+        limit("filters", "filters of a packet", \.filtersMax, "the connection is closed with 0x97"),
+        limit(
+            "topic-bytes",
+            "bytes",
+            \.topicBytesMax,
+            in: 1...65_535,
+            "a filter is refused with 0x8F, a message with 0x90; told in 5.0 only"
+        ),
+        limit("topic-levels", "levels", \.topicLevelsMax, in: 1...65_535, "as topic-bytes"),
+        limit("subscriptions", "subscriptions of a session", \.subscriptionsMax, "a new one is refused with 0x97"),
+        limit(
+            "tree-nodes",
+            "levels that a session's filters add",
+            \.treeNodesMax,
+            "a subscription that adds more is refused with 0x97"
+        ),
+    ]
+
+    private static let publishing = [
+        limit("packet-bytes", "bytes", \.packetBytesMax, in: 12...268_435_460, "the connection is closed with 0x95"),
+        limit(
+            "receive-buffers",
+            "bytes in all connections",
+            \.receiveBufferBytesInAllMax,
+            in: 0...(1 << 40),
+            memoryPart: 4,
+            "a connection whose packet has come in part and grows is closed with 0x97"
+        ),
+        limit(
+            "receive-maximum",
+            "packets",
+            \.receiveMaximum,
+            in: 1...65_535,
+            "a 5.0 connection with more unanswered publishes is closed with 0x93"
+        ),
+        limit(
+            "topic-aliases",
+            "aliases",
+            \.topicAliasMaximum,
+            in: 0...65_535,
+            "a 5.0 connection that uses a higher one is closed with 0x94"
+        ),
+        limit(
+            "message-expiry",
+            "seconds",
+            \.messageExpiryMax,
+            in: 0...4_294_967_295,
+            "every message expires then, also one without an expiry of its own"
+        ),
+        limit(
+            "retained-messages",
+            "messages",
+            \.retainedMessagesMax,
+            in: 0...(1 << 40),
+            "a message to a new topic is delivered and not retained, which is counted; 0x97 if nobody gets it"
+        ),
+        limit(
+            "retained-bytes",
+            "bytes",
+            \.retainedBytesMax,
+            in: 0...(1 << 40),
+            memoryPart: 4,
+            "as retained-messages"
+        ),
+        limit(
+            "uncommitted-bytes",
+            "bytes of a connection",
+            \.uncommittedBytesMax,
+            "it is not read from until they are committed"
+        ),
+        limit(
+            "uncommitted-bytes-in-all",
+            "bytes",
+            \.uncommittedBytesInAllMax,
+            "publishers are not read from until they are committed"
+        ),
+        limit("deliveries", "deliveries of a turn", \.deliveriesPerTurn, "the rest of a burst waits for the next turn"),
+    ]
+
+    private static let receiving = [
+        limit("in-flight", "messages of a connection", \.inFlightMax, in: 1...65_535, "the rest waits in the queue"),
+        limit("in-flight-bytes", "bytes of a connection", \.inFlightBytesMax, "the rest waits in the queue"),
+        limit("queued-messages", "messages of a session", \.queuedMessagesMax, "the queue policy: --queue-policy"),
+        limit("queued-bytes", "bytes of a session", \.queuedBytesMax, "the queue policy: --queue-policy"),
+        limit(
+            "queued-bytes-in-all",
+            "bytes",
+            \.queuedBytesInAllMax,
+            in: 0...(1 << 40),
+            memoryPart: 4,
+            "queues that hold more than 64 KiB are full"
+        ),
+        limit(
+            "send-buffer",
+            "bytes of a connection",
+            \.sendBufferBytesMax,
+            "QoS 0 for it is dropped; after the drain time without progress it is closed"
+        ),
+        limit(
+            "send-buffer-paced",
+            "bytes of a connection",
+            \.sendBufferBytesPaced,
+            "QoS 1 and 2 for it wait in the queue"
+        ),
+        limit(
+            "send-buffer-unread",
+            "bytes of a connection",
+            \.sendBufferBytesUnread,
+            "it is not read from until it takes them"
+        ),
+        limit(
+            "send-buffers-in-all",
+            "bytes",
+            \.sendBufferBytesInAllMax,
+            in: 0...(1 << 40),
+            memoryPart: 4,
+            "what holds for send-buffer holds for every connection that does not take its bytes"
+        ),
+    ]
+
+    /// With the shares of memory filled in.
+    package func resolved(memoryBytes: Int) -> Limits {
+        var limits = self
+        for limit in Self.table where limits[keyPath: limit.keyPath] == 0 {
+            guard let part = limit.memoryPart else { continue }
+            limits[keyPath: limit.keyPath] = memoryBytes / part
+        }
+        return limits
+    }
+
+    /// What is set to a value that it cannot have; nil where nothing is.
+    public var firstOutOfRange: Limit? {
+        Self.table.first { !$0.range.contains(self[keyPath: $0.keyPath]) }
+    }
+}
+
+/// What happens to a message at QoS 1 or 2 for a session whose queue is full.
+public enum QueuePolicy: String, Sendable, CaseIterable {
+    /// The message is dropped; its publisher is told 0x97 if nobody else could take it (MQTT 5.0, section 3.4.2.1).
+    case dropNewest = "drop-newest"
+    /// The oldest message that was never sent is dropped, and the new one queued.
+    case dropOldest = "drop-oldest"
+    /// The message is dropped, and the session's connection ended with 0x97.
+    case disconnect
 }

@@ -16,6 +16,7 @@ package struct SendBuffer: Sendable {
     private var full: [ByteBuffer] = []
     /// Readable bytes in all chunks.
     package private(set) var bytes = 0
+    package private(set) var packets = 0
 
     package init() { current = ByteBuffer() }
 
@@ -30,12 +31,14 @@ package struct SendBuffer: Sendable {
             current = ByteBuffer()
         }
         bytes = 0
+        packets = 0
         return out
     }
 
     /// PUBACK, PUBREC, PUBREL or PUBCOMP.
     mutating func appendAnswer(_ firstByte: UInt8, _ packetID: UInt16, _ reason: ReasonCode, _ version: ProtocolVersion)
     {
+        packets &+= 1
         if reason == .success || version < .v5 {
             current.writeInteger(UInt32(firstByte) << 24 | 2 << 16 | UInt32(packetID))
             bytes &+= 4
@@ -48,6 +51,7 @@ package struct SendBuffer: Sendable {
     }
 
     mutating func append(_ packet: Packet, _ version: ProtocolVersion) {
+        packets &+= 1
         let before = current.readableBytes
         PacketEncoder(version: version).encode(packet, into: &current)
         bytes += current.readableBytes - before
@@ -64,6 +68,7 @@ package struct SendBuffer: Sendable {
     ) {
         let isShared = payload != nil
         let written = head.packetBytes &- (isShared ? view.payload.count : 0)
+        packets &+= 1
         bytes &+= head.packetBytes
         current.writeWithUnsafeMutableBytes(minimumWritableBytes: written) { target in
             head.write(to: target, source, view, includingPayload: !isShared)

@@ -8,6 +8,8 @@ struct WaitingAnswer: Sendable {
     var packet: Packet
     /// Whether it ends a QoS 1 publish of the receive window.
     var endsAtLeastOnce = false
+    /// Of the publish that it answers.
+    var bytes = 0
 }
 
 /// One connection, from accept to close.
@@ -34,6 +36,9 @@ struct ConnectionSlot: Sendable {
     var isWritable = true
     /// Milliseconds; meaningful while it is not writable.
     var lastWritable: Int64 = 0
+    /// What the transport was last given, and what it holds of that while it is not writable.
+    var bytesHandedOver = 0
+    var bytesInTransport = 0
     var isReadingPaused = false
     /// Whether it is in its loop's list of connections that have more to be sent.
     var isHungry = false
@@ -49,11 +54,22 @@ struct ConnectionSlot: Sendable {
     /// Whether the deadline has passed once: only the second time ends the connection, after it was offered a read.
     var isSuspect = false
     var waiting = Deque<WaitingAnswer>()
+    /// Bytes of the publishes whose answers wait.
+    var uncommittedBytes = 0
+    /// Whether it is to be ended because its session's queue is full.
+    var isOverflowing = false
 }
 
 /// A will that is not published yet.
 struct PendingWill: Sendable {
     let will: Will
+    let bytes: Int
+
+    init(_ will: Will) {
+        self.will = will
+        bytes = will.topic.utf8.count + will.payload.readableBytes + will.properties.bytesHeld
+    }
+
     /// Milliseconds after the end of the connection.
     var delay: Int64 { Int64(will.properties[integer: .willDelayInterval] ?? 0) * 1_000 }
 }
@@ -78,6 +94,12 @@ struct SessionSlot: Sendable {
     var lastTicket: UInt64 = 0
     /// Whether it is in the list of sessions to look at after a commit.
     var isWaiting = false
+    /// Levels that its filters have added to the tree.
+    var treeNodes = 0
+    /// Copies for it that were dropped, and how many of them observers have been told of.
+    var drops = Drops()
+    var dropsTold = Drops()
+    var isDropping = false
 
     init(_ state: BrokerSession) { self.state = state }
 

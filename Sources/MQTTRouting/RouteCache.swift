@@ -11,6 +11,7 @@ package struct RouteCache: Sendable {
         var generation = SubscriptionTree.Generation(level: 0, wildcard: 0)
         var topic: [UInt8] = []
         var route = Route()
+        var hits: UInt32 = 0
     }
 
     private var entries: [Entry] = []
@@ -31,6 +32,7 @@ package struct RouteCache: Sendable {
         let home = Int(truncatingIfNeeded: hash) & (places &- 1) & ~3
         for place in home..<(home &+ 4)
         where entries[place].hash == hash && topic.isEqual(to: entries[place].topic) {
+            entries[place].hits &+= 1
             if entries[place].generation == generation { return entries[place].route }
             return replace(place, topic, hash, generation, tree)
         }
@@ -45,7 +47,8 @@ package struct RouteCache: Sendable {
         _ generation: SubscriptionTree.Generation,
         _ tree: SubscriptionTree
     ) -> Route {
-        let entry = Entry(hash: hash, generation: generation, topic: topic.toArray(), route: tree.match(topic))
+        var entry = Entry(hash: hash, generation: generation, topic: topic.toArray(), route: tree.match(topic))
+        entry.hits = entries[place].hash == hash ? entries[place].hits : 1
         bytesHeld += Self.bytes(entry) - Self.bytes(entries[place])
         entries[place] = entry
         if bytesHeld > bytesMax {
@@ -53,6 +56,20 @@ package struct RouteCache: Sendable {
             bytesHeld = 0
         }
         return entry.route
+    }
+
+    private static var pagePlaces: Int { 2_048 }
+
+    /// The topics of one page that were looked up since this was last called, and how often. Nil behind the last page.
+    package mutating func takeHits(page: Int) -> [(topic: [UInt8], hits: Int)]? {
+        let places = page * Self.pagePlaces..<(page + 1) * Self.pagePlaces
+        guard places.lowerBound < entries.count else { return nil }
+        var taken: [(topic: [UInt8], hits: Int)] = []
+        for place in places.clamped(to: entries.indices) where entries[place].hits > 0 {
+            taken.append((entries[place].topic, Int(entries[place].hits)))
+            entries[place].hits = 0
+        }
+        return taken
     }
 
     private static func bytes(_ entry: Entry) -> Int {

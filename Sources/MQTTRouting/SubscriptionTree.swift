@@ -30,6 +30,8 @@ package struct SubscriptionTree: Sendable {
         package fileprivate(set) var shared: Int32
         var node: Int32
         var position: Int
+        /// Nodes that it added to the tree.
+        package fileprivate(set) var addedNodes: Int32 = 0
     }
 
     private(set) var nodes: [Node]
@@ -63,6 +65,7 @@ package struct SubscriptionTree: Sendable {
         options: SubscriptionOptions,
         identifier: UInt32
     ) -> Int32 {
+        let nodesBefore = nodeCount
         let node = makeNode(filter.filter)
         let number = freeSubscriptions.popLast() ?? Int32(subscriptions.count)
         var subscription = Subscription(
@@ -71,7 +74,8 @@ package struct SubscriptionTree: Sendable {
             identifier: identifier,
             shared: -1,
             node: node,
-            position: 0
+            position: 0,
+            addedNodes: Int32(nodeCount - nodesBefore)
         )
         if let name = filter.group {
             subscription.shared = makeGroup(Array(name.utf8), node: node)
@@ -172,6 +176,17 @@ package struct SubscriptionTree: Sendable {
     }
 
     // MARK: Nodes
+
+    /// How many nodes a subscription to this filter would add.
+    package func missingNodes(_ filter: [UInt8]) -> Int {
+        var node: Int32? = 0
+        var missing = 0
+        for level in filter.split(separator: Topics.separator, omittingEmptySubsequences: false) {
+            node = node.flatMap { child(of: $0, level: Array(level)) }
+            if node == nil { missing += 1 }
+        }
+        return missing
+    }
 
     private mutating func makeNode(_ filter: [UInt8]) -> Int32 {
         var node: Int32 = 0

@@ -1,3 +1,4 @@
+import Logging
 import MQTTCore
 
 /// How a broker is set up. The defaults listen on this machine alone, at port 1883.
@@ -29,6 +30,35 @@ public struct BrokerConfiguration: Sendable {
     /// What clients that ask for it are told to base their response topics on (section 3.2.2.3.15).
     public var responseInformation: String?
 
+    /// What happens to a message for a session whose queue is full.
+    public var queuePolicy = QueuePolicy.dropNewest
+    /// How long a connection may take nothing of what it is sent before it is closed.
+    public var drainTime = Duration.seconds(60)
+    /// How often the broker publishes its figures below `$SYS/broker`; zero is never.
+    public var systemTopicsInterval = Duration.seconds(10)
+    /// Messages about each client, as other brokers have them; none by default.
+    public var clientTopics = ClientTopics.none
+    /// In the names of these; chosen at random where it is nil.
+    public var brokerID: String?
+    /// How often swift-metrics is told the broker's figures.
+    public var metricsInterval = Duration.seconds(10)
+    /// What is logged of a category, where that is not what the logger itself lets through.
+    public var logLevels: [LogCategory: Logger.Level] = [:]
+    /// The client whose packets are logged, without their payloads, at level notice.
+    public var tracedClientID: String?
+
     /// The defaults.
     public init() {}
+}
+
+/// What a line of the log is about. Lines carry it as their metadata `category`.
+public enum LogCategory: String, Sendable, CaseIterable {
+    /// The start, the end, and what concerns all.
+    case broker
+    /// Clients that come and go: info.
+    case connections
+    /// Messages that were dropped, by session and cause: warning.
+    case drops
+    /// The packets of the client that is traced: notice.
+    case packets
 }

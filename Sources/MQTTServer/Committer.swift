@@ -23,11 +23,11 @@ struct Committer: Sendable {
     /// Ends when its task is cancelled, and throws when the store does: then nothing more is acknowledged.
     func run(wake: @Sendable ([Int]) -> Void) async throws {
         for await _ in signals {
-            let (changes, ticket) = core.withLock { $0.takeChanges() }
+            let (changes, ticket) = core.withLock { core, _ in core.takeChanges() }
             guard !changes.isEmpty else { continue }
             try await store.commit(changes)
-            let loops = core.withLock { core in
-                core.committed(through: ticket, at: Clock.now)
+            let loops = core.withLock { core, now in
+                core.committed(through: ticket, at: now)
                 return core.loopsToWake(besides: -1)
             }
             wake(loops)

@@ -12,6 +12,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private static let lingerTime = TimeAmount.seconds(1)
     /// How long a connection that is being closed has to take its last bytes.
     private static let lastWritesTime = TimeAmount.seconds(3)
+    /// Bytes of a packet that has come in part which show that its client is there.
+    private static let bytesOfLife = 16 << 10
 
     private let driver: LoopDriver
     private(set) var id = ConnectionID(slot: -1, generation: 0)
@@ -26,22 +28,36 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private var isHandling = false
     private var closeReason = "connection lost"
     private let packetBytesMax: Int
+    /// What `rest` counts as among the receive buffers of all connections.
+    private var bytesHeld = 0
+    /// Bytes of a packet that have come since the core has last heard of this connection.
+    private var bytesUntold = 0
+    /// Only where one client's packets are logged.
+    private var trace: PacketTrace?
 
-    init(driver: LoopDriver, packetBytesMax: Int) {
+    init(driver: LoopDriver, packetBytesMax: Int, trace: PacketTrace?) {
         self.driver = driver
         self.packetBytesMax = packetBytesMax
+        self.trace = trace
     }
 
     var channel: (any Channel)? { context?.channel }
 
     func channelActive(context: ChannelHandlerContext) {
         self.context = context
-        id = driver.opened(self, address: context.remoteAddress.map(Self.describe) ?? "unknown")
+        let address = context.remoteAddress.map(Self.describe) ?? "unknown"
+        guard let id = driver.opened(self, address: address) else {
+            isClosing = true
+            return context.close(promise: nil)
+        }
+        self.id = id
         context.fireChannelActive()
     }
 
     func channelInactive(context: ChannelHandlerContext) {
         self.context = nil
+        rest = ByteBuffer()
+        holdRest()
         if id.slot >= 0 { driver.closed(id, reason: closeReason) }
         context.fireChannelInactive()
     }
@@ -60,8 +76,30 @@ final class ConnectionHandler: ChannelDuplexHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         var buffer = unwrapInboundIn(data)
         guard !isClosing else { return }
-        if rest.readableBytes > 0 { rest.writeBuffer(&buffer) } else { rest = buffer }
-        if next == .read && rest.readableBytes >= wanted { handleRest() }
+        if trace?.received(buffer) == false { trace = nil }
+        if rest.readableBytes > 0 {
+            bytesUntold += buffer.readableBytes
+            rest.writeBuffer(&buffer)
+        } else {
+            rest = buffer
+        }
+        if next == .read && rest.readableBytes >= wanted { return handleRest() }
+        holdRest()
+        guard bytesUntold >= Self.bytesOfLife else { return }
+        bytesUntold = 0
+        driver.turn { [id] core, now in core.receivedPart(from: id, at: now) }
+    }
+
+    /// What is kept of a packet that has come in part counts, in this connection's name.
+    private func holdRest() {
+        let bytes = rest.readableBytes > 0 ? rest.storageCapacity : 0
+        guard bytes != bytesHeld else { return }
+        let isWithinLimit = driver.receiveBuffers.change(from: bytesHeld, to: bytes)
+        bytesHeld = bytes
+        guard !isWithinLimit, !isClosing else { return }
+        driver.turn { [id] core, now in
+            core.disconnect(id, .quotaExceeded, explanation: "too many packets have come in part", at: now)
+        }
     }
 
     /// Writing what a turn brought may read, resume or close this very connection; `isHandling` keeps such calls from
@@ -72,8 +110,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
         defer { isHandling = false }
         repeat {
             let burst = rest
-            driver.turn { [id] core in
-                core.receive(burst, from: id, at: Clock.now)
+            driver.turn { [id] core, now in
+                core.receive(burst, from: id, at: now)
             } applying: { received in
                 next = received.next
                 rest.moveReaderIndex(forwardBy: received.consumed)
@@ -91,9 +129,11 @@ final class ConnectionHandler: ChannelDuplexHandler {
         wanted = 0
         guard rest.readableBytes > 0 else {
             rest = ByteBuffer()
-            return
+            return holdRest()
         }
         rest = ByteBuffer(bytes: rest.readableBytesView)
+        bytesUntold = 0
+        holdRest()
         guard next == .read else { return }
         // Whether the header is in order is for the core to say; here it only tells how long the packet will be.
         let header = try? FixedHeader.read(rest.readableBytesUInt8Span, at: 0, packetBytesMax: packetBytesMax)
@@ -116,13 +156,14 @@ final class ConnectionHandler: ChannelDuplexHandler {
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
         let isWritable = context.channel.isWritable
-        driver.turn { [id] core in core.setWritable(id, isWritable, at: Clock.now) }
+        driver.turn { [id] core, now in core.setWritable(id, isWritable, at: now) }
         context.fireChannelWritabilityChanged()
     }
 
     /// Writes, resumes reading or closes, as the core has decided.
     func perform(_ entry: OutputEntry) {
         guard let context else { return }
+        if trace != nil { for chunk in entry.chunks { trace?.sent(chunk) } }
         if entry.closes { return close(context, after: entry.chunks) }
         if !entry.chunks.isEmpty {
             for chunk in entry.chunks { context.write(wrapOutboundOut(chunk), promise: nil) }
@@ -138,6 +179,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         isClosing = true
         next = .ignore
         rest = ByteBuffer()
+        holdRest()
         let channel = context.channel
         let deadline = context.eventLoop.scheduleTask(in: Self.lastWritesTime) { channel.close(promise: nil) }
         let written = context.eventLoop.makePromise(of: Void.self)

@@ -12,47 +12,46 @@ final class ConnectionLog: Sendable {
     /// Longer than a closed connection's lingering holds its memory.
     private static let restTicks = 40
 
-    private let logger: Logger
+    private let connections: Logger
+    private let drops: Logger
     private let closed = Atomic<Int>(0)
     private let seen = Atomic<Int>(0)
     private let closedAtTrim = Atomic<Int>(0)
     private let quietTicks = Atomic<Int>(0)
 
-    init(_ logger: Logger) { self.logger = logger }
+    init(_ logger: (LogCategory) -> Logger) {
+        connections = logger(.connections)
+        drops = logger(.drops)
+    }
 
     func log(_ events: [CoreEvent]) {
         for event in events {
             switch event {
             case .connected(let clientID, let address, let version, let sessionPresent, let keepAlive):
-                logger.info(
+                connections.info(
                     "client connected",
                     metadata: [
-                        "client": "\(Self.printable(clientID))", "address": "\(address)", "protocol": "\(version)",
+                        "client": "\(LogText.printable(clientID))", "address": "\(address)", "protocol": "\(version)",
                         "session": sessionPresent ? "resumed" : "new", "keep-alive": "\(keepAlive)",
                     ]
                 )
             case .disconnected(let clientID, let address, let version, let reason):
-                logger.info(
+                connections.info(
                     "client disconnected",
                     metadata: [
-                        "client": "\(Self.printable(clientID))", "address": "\(address)",
-                        "protocol": "\(version.map(String.init(describing:)) ?? "none")", "reason": "\(reason)",
+                        "client": "\(LogText.printable(clientID))", "address": "\(address)",
+                        "protocol": "\(version.map(String.init(describing:)) ?? "none")",
+                        "reason": "\(LogText.printable(reason))",
+                    ]
+                )
+            case .dropped(let clientID, let cause, let count):
+                drops.warning(
+                    "messages dropped",
+                    metadata: [
+                        "client": "\(LogText.printable(clientID))", "cause": "\(cause.name)", "count": "\(count)",
                     ]
                 )
             }
-        }
-    }
-
-    /// What a client chose is not to look like lines of ours: control characters are escaped.
-    private static func printable(_ text: String) -> String {
-        guard text.unicodeScalars.contains(where: isControl) else { return text }
-        return text.unicodeScalars.map { isControl($0) ? $0.escaped(asASCII: true) : String($0) }.joined()
-    }
-
-    private static func isControl(_ scalar: Unicode.Scalar) -> Bool {
-        switch scalar.properties.generalCategory {
-        case .control, .format, .lineSeparator, .paragraphSeparator: true
-        default: false
         }
     }
 

@@ -1,7 +1,6 @@
 import DequeModule
 import Logging
 import MQTTCore
-import MQTTSessions
 import NIOCore
 
 /// Moves bytes between the connections of one event loop and the core.
@@ -35,6 +34,7 @@ final class LoopDriver {
     let index: Int
     let eventLoop: any EventLoop
     let core: SharedCore
+    let receiveBuffers: ReceiveBuffers
     private let log: ConnectionLog
     private var peers: [Peer] = []
     private var handlers: [ConnectionHandler?] = []
@@ -45,10 +45,11 @@ final class LoopDriver {
     /// Told after each turn that changed something which must last.
     private var changed: @Sendable () -> Void = {}
 
-    init(index: Int, eventLoop: any EventLoop, core: SharedCore, log: ConnectionLog) {
+    init(index: Int, eventLoop: any EventLoop, core: SharedCore, receiveBuffers: ReceiveBuffers, log: ConnectionLog) {
         self.index = index
         self.eventLoop = eventLoop
         self.core = core
+        self.receiveBuffers = receiveBuffers
         self.log = log
     }
 
@@ -64,9 +65,9 @@ final class LoopDriver {
     /// Deadlines are kept by one loop for all.
     private func tick() {
         guard !isStopped else { return }
-        let isDone = turn { $0.expire(at: Clock.now) }
+        let isDone = turn { core, now in core.expire(at: now) }
         if isDone && log.hasComeToRest() {
-            turn { $0.compact() }
+            turn { core, _ in core.compact() }
             for peer in peers { peer.compact() }
             log.trimMemory()
         }
@@ -75,8 +76,10 @@ final class LoopDriver {
 
     // MARK: Connections
 
-    func opened(_ handler: ConnectionHandler, address: String) -> ConnectionID {
-        let id = turn { [index] core in core.open(loop: index, address: address, at: Clock.now) }
+    /// Nil where there are too many: the connection is to be closed.
+    func opened(_ handler: ConnectionHandler, address: String) -> ConnectionID? {
+        let id = turn { [index] core, now in core.open(loop: index, address: address, at: now) }
+        guard let id else { return nil }
         while handlers.count <= Int(id.slot) { handlers.append(nil) }
         handlers[Int(id.slot)] = handler
         return id
@@ -84,7 +87,7 @@ final class LoopDriver {
 
     func closed(_ id: ConnectionID, reason: String) {
         handlers[Int(id.slot)] = nil
-        turn { $0.closed(id, reason: reason, at: Clock.now) }
+        turn { core, now in core.closed(id, reason: reason, at: now) }
         log.connectionClosed()
     }
 
@@ -102,12 +105,12 @@ final class LoopDriver {
     /// One turn. `applying` is given the result before anything is written, since writing may call back.
     @discardableResult
     func turn<Result: Sendable>(
-        _ body: (inout BrokerCore) -> Result,
+        _ body: (inout BrokerCore, _ now: Int64) -> Result,
         applying: (Result) -> Void = { _ in }
     ) -> Result {
         let index = index
-        let (result, after) = core.withLock { core in
-            let result = body(&core)
+        let (result, after) = core.withLock { core, now in
+            let result = body(&core, now)
             return (result, AfterTurn(of: &core, loop: index))
         }
         applying(result)
@@ -135,7 +138,7 @@ final class LoopDriver {
     /// Another loop's turn left something for this one. It stays awake until it has found nothing.
     private func woken() {
         let index = index
-        let after = core.withLock { core in
+        let after = core.withLock { core, _ in
             let after = AfterTurn(of: &core, loop: index)
             if after.output.isEmpty { core.fellAsleep(loop: index) }
             return after
@@ -149,7 +152,7 @@ final class LoopDriver {
         feedIsScheduled = true
         schedule { driver in
             driver.feedIsScheduled = false
-            driver.turn { [index = driver.index] core in core.feed(loop: index, at: Clock.now) }
+            driver.turn { [index = driver.index] core, now in core.feed(loop: index, at: now) }
         }
     }
 
@@ -166,7 +169,7 @@ private struct AfterTurn: Sendable {
     let isHungry: Bool
     let hasChanges: Bool
     /// Freed with this value.
-    private let discarded: [OutboundQueue]
+    private let discarded: [Discarded]
 
     init(of core: inout BrokerCore, loop: Int) {
         output = core.takeOutput(loop: loop)

@@ -1,3 +1,4 @@
+import CApusPlatform
 import Logging
 import MQTTCore
 import MQTTStore
@@ -6,6 +7,12 @@ import NIOCore
 import NIOPosix
 import ServiceLifecycle
 import Synchronization
+
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Darwin)
+import Darwin
+#endif
 
 /// An MQTT broker for 3.1, 3.1.1 and 5.0.
 ///
@@ -17,7 +24,15 @@ public final class MQTTBroker: Service {
     private let configuration: BrokerConfiguration
     private let store: any MessageStore
     private let logger: Logger
+    private let core: SharedCore
+    private let loops: Int
+    private let limits: Limits
     private let listening = ListeningState()
+
+    /// Of Apus.
+    public static let version = "0.1.0"
+    /// Files that are not connections.
+    private static let filesKept: Int64 = 100
 
     /// A broker that keeps what it acknowledges in `store`, and logs to `logger`. Nothing happens before `run()`.
     public init(
@@ -25,9 +40,11 @@ public final class MQTTBroker: Service {
         store: any MessageStore = VolatileStore(),
         logger: Logger = Logger(label: "apus")
     ) {
-        let limits = configuration.limits
-        precondition((1...65_535).contains(limits.receiveMaximum), "Receive Maximum is from 1 to 65,535")
-        precondition((1...268_435_460).contains(limits.packetBytesMax), "a packet has at most 268,435,460 bytes")
+        if let limit = configuration.limits.firstOutOfRange {
+            preconditionFailure(
+                "the limit \(limit.name) is from \(limit.range.lowerBound) to \(limit.range.upperBound)"
+            )
+        }
         precondition(
             configuration.responseInformation?.utf8.count ?? 0 <= 65_535,
             "a string has at most 65,535 bytes"
@@ -35,6 +52,42 @@ public final class MQTTBroker: Service {
         self.configuration = configuration
         self.store = store
         self.logger = logger
+        loops = max(1, configuration.threads ?? System.coreCount)
+        limits = Self.limits(configuration)
+        core = SharedCore(Self.coreConfiguration(configuration, limits, loops: loops, isDurable: store.isDurable))
+    }
+
+    /// Figures of the whole broker, as of now.
+    public var statistics: Statistics { core.withLock { core, _ in core.currentStatistics } }
+
+    /// The topics with the most messages in the time to come, the busiest first. Topics that were not busy before may
+    /// be missing.
+    public func busiestTopics(_ count: Int = 10, during time: Duration = .seconds(1)) async throws -> [TopicRate] {
+        _ = takeTopicCounts()
+        let began = ContinuousClock.now
+        try await Task.sleep(for: time)
+        let counts = takeTopicCounts()
+        let seconds = (ContinuousClock.now - began) / .seconds(1)
+        return counts.sorted { $0.count > $1.count }.prefix(count).map {
+            TopicRate(topic: $0.topic, messagesPerSecond: Double($0.count) / seconds)
+        }
+    }
+
+    private func takeTopicCounts() -> [TopicCount] {
+        var counts: [TopicCount] = []
+        var page = 0
+        while let taken = core.withLock({ [page] core, _ in core.takeTopicCounts(page: page) }) {
+            counts += taken
+            page += 1
+        }
+        return counts
+    }
+
+    private func logger(_ category: LogCategory) -> Logger {
+        var logger = logger
+        logger[metadataKey: "category"] = "\(category.rawValue)"
+        if let level = configuration.logLevels[category] { logger.logLevel = level }
+        return logger
     }
 
     /// The addresses that the broker listens on, once it does. Throws what `run()` threw if it never came so far.
@@ -47,7 +100,7 @@ public final class MQTTBroker: Service {
     ///
     /// Throws where an address cannot be listened on, or where the store fails. It can be called once.
     public func run() async throws {
-        let group = MultiThreadedEventLoopGroup(numberOfThreads: max(1, configuration.threads ?? System.coreCount))
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: loops)
         do {
             try await serve(on: group)
         } catch {
@@ -60,9 +113,8 @@ public final class MQTTBroker: Service {
 
     private func serve(on group: MultiThreadedEventLoopGroup) async throws {
         let loops = Array(group.makeIterator())
-        let core = SharedCore(coreConfiguration(loops: loops.count))
         let committer = Committer(core: core, store: store)
-        let peers = try await makeDrivers(loops, core, committer)
+        let peers = try await makeDrivers(loops, committer)
         let listeners = try await bind(group, peers)
         listening.succeed(listeners.compactMap(\.address))
         do {
@@ -73,29 +125,64 @@ public final class MQTTBroker: Service {
         await stop(listeners, peers)
     }
 
-    private func coreConfiguration(loops: Int) -> CoreConfiguration {
+    /// With the shares of this machine's memory, and no more connections than files.
+    private static func limits(_ configuration: BrokerConfiguration) -> Limits {
+        var limits = configuration.limits.resolved(memoryBytes: Int(apus_memory_bytes()))
+        let files = max(1, apus_open_files_max() - filesKept)
+        limits.connectionsMax = min(limits.connectionsMax, Int(files))
+        return limits
+    }
+
+    private static func coreConfiguration(
+        _ configuration: BrokerConfiguration,
+        _ limits: Limits,
+        loops: Int,
+        isDurable: Bool
+    ) -> CoreConfiguration {
         var core = CoreConfiguration()
-        core.limits = configuration.limits
+        core.limits = limits
         core.loops = loops
         core.seed = UInt64.random(in: .min ... .max)
-        let (seconds, attoseconds) = configuration.connectTimeout.components
-        core.connectTimeout = seconds * 1_000 + attoseconds / 1_000_000_000_000_000
+        core.connectTimeout = milliseconds(configuration.connectTimeout)
+        core.drainTime = milliseconds(configuration.drainTime)
+        core.queuePolicy = configuration.queuePolicy
+        core.systemTopics.interval = milliseconds(configuration.systemTopicsInterval)
+        core.systemTopics.loadDecays = [1, 5, 15].map { minutes in
+            exp(-Double(core.systemTopics.interval) / (minutes * 60_000))
+        }
+        core.systemTopics.version = "apus version \(version)"
+        core.systemTopics.clientTopics = configuration.clientTopics
+        core.systemTopics.brokerID =
+            configuration.brokerID ?? String(UInt64.random(in: .min ... .max), radix: 36)
         core.keepAliveMax = configuration.keepAliveMax
         core.responseInformation = configuration.responseInformation
-        core.isDurable = store.isDurable
+        core.isDurable = isDurable
         return core
+    }
+
+    private static func milliseconds(_ duration: Duration) -> Int64 {
+        let (seconds, attoseconds) = duration.components
+        return seconds * 1_000 + attoseconds / 1_000_000_000_000_000
     }
 
     private func makeDrivers(
         _ loops: [any EventLoop],
-        _ core: SharedCore,
         _ committer: Committer
     ) async throws -> [LoopDriver.Peer] {
+        let core = core
         let log = ConnectionLog(logger)
+        let receiveBuffers = ReceiveBuffers(bytesMax: limits.receiveBufferBytesInAllMax)
         var peers: [LoopDriver.Peer] = []
         for (index, loop) in loops.enumerated() {
             let driver = try await loop.submit {
-                NIOLoopBound(LoopDriver(index: index, eventLoop: loop, core: core, log: log), eventLoop: loop)
+                let driver = LoopDriver(
+                    index: index,
+                    eventLoop: loop,
+                    core: core,
+                    receiveBuffers: receiveBuffers,
+                    log: log
+                )
+                return NIOLoopBound(driver, eventLoop: loop)
             }.get()
             peers.append(LoopDriver.Peer(eventLoop: loop, driver: driver))
         }
@@ -108,14 +195,15 @@ public final class MQTTBroker: Service {
 
     private func bind(_ group: any EventLoopGroup, _ peers: [LoopDriver.Peer]) async throws -> [Listener] {
         let drivers = Dictionary(uniqueKeysWithValues: peers.map { (ObjectIdentifier($0.eventLoop), $0.driver) })
-        let packetBytesMax = configuration.limits.packetBytesMax
+        let packetBytesMax = limits.packetBytesMax
+        let trace = configuration.tracedClientID.map { PacketTrace(clientID: $0, logger: logger(.packets)) }
         let initialize: @Sendable (any Channel) -> EventLoopFuture<Void> = { channel in
             channel.eventLoop.makeCompletedFuture {
                 guard let driver = drivers[ObjectIdentifier(channel.eventLoop)] else {
                     throw ChannelError.inappropriateOperationForState
                 }
                 try channel.pipeline.syncOperations.addHandler(
-                    ConnectionHandler(driver: driver.value, packetBytesMax: packetBytesMax)
+                    ConnectionHandler(driver: driver.value, packetBytesMax: packetBytesMax, trace: trace)
                 )
             }
         }
@@ -144,12 +232,12 @@ public final class MQTTBroker: Service {
             do {
                 let listener = try await Listener.bind(host: host, port: port, group: group, initialize: initialize)
                 listeners.append(listener)
-                logger.notice(
+                logger(.broker).notice(
                     "listening",
                     metadata: ["address": "\(host)", "port": "\(listener.address?.port ?? port)"]
                 )
             } catch let error as IOError where host == "::1" && Self.isMissingAddressFamily(error) {
-                logger.notice("no IPv6 on this host: not listening on ::1")
+                logger(.broker).notice("no IPv6 on this host: not listening on ::1")
             } catch {
                 for listener in listeners { await listener.close() }
                 throw BrokerError.cannotListen(host: host, port: port, reason: Self.describe(error))
@@ -177,9 +265,22 @@ public final class MQTTBroker: Service {
             if store.isDurable {
                 tasks.addTask { try await committer.run { loops in for loop in loops { peers[loop].wake() } } }
             }
+            tasks.addTask { try await self.recordMetrics() }
             tasks.addTask { try await gracefulShutdown() }
             try await tasks.next()
             tasks.cancelAll()
+        }
+    }
+
+    /// Until its task is cancelled.
+    private func recordMetrics() async throws {
+        var metrics = BrokerMetrics()
+        while true {
+            try await Task.sleep(for: configuration.metricsInterval)
+            let (statistics, longestTurn) = core.withLock { core, _ in
+                (core.currentStatistics, core.takeLongestTurn())
+            }
+            metrics.record(statistics, longestTurn: longestTurn)
         }
     }
 
@@ -190,7 +291,7 @@ public final class MQTTBroker: Service {
             let driver = peer.driver
             let closed = peer.eventLoop.flatSubmit {
                 let driver = driver.value
-                if index == 0 { while !driver.turn({ $0.shutDown(at: Clock.now) }) {} }
+                if index == 0 { while !driver.turn({ core, now in core.shutDown(at: now) }) {} }
                 let channels = driver.channels
                 return EventLoopFuture.andAllComplete(channels.map(\.closeFuture), on: driver.eventLoop)
             }
@@ -203,6 +304,14 @@ public final class MQTTBroker: Service {
             try? await peer.eventLoop.submit { driver.value.stop() }.get()
         }
     }
+}
+
+/// How often messages to a topic came.
+public struct TopicRate: Sendable {
+    /// The topic's name.
+    public let topic: String
+    /// Messages a second.
+    public let messagesPerSecond: Double
 }
 
 /// Why a broker could not start.

@@ -1,26 +1,31 @@
 import MQTTCore
+import NIOCore
 import Synchronization
 
-/// The one broker value and the one lock around it.
+/// The one broker value and the one lock around it, which counts how long it is held and how often it is waited for.
 final class SharedCore: Sendable {
     private let core: Mutex<BrokerCore>
+    private let start = NIODeadline.now().uptimeNanoseconds
 
     init(_ configuration: CoreConfiguration) {
         core = Mutex(BrokerCore(configuration: configuration))
     }
 
-    /// Nothing in `body` waits, logs or calls anything but the core.
-    func withLock<Result: Sendable>(_ body: (inout BrokerCore) -> Result) -> Result {
-        core.withLock { body(&$0) }
+    /// One turn, given the time in milliseconds of the monotonic clock. Nothing in `body` waits, logs or calls anything
+    /// but the core.
+    func withLock<Result: Sendable>(_ body: (inout BrokerCore, _ now: Int64) -> Result) -> Result {
+        if let result = core.withLockIfAvailable({ turn(&$0, wasContended: false, body) }) { return result }
+        return core.withLock { turn(&$0, wasContended: true, body) }
     }
-}
 
-/// Milliseconds of the monotonic clock.
-enum Clock {
-    private static let start = ContinuousClock.now
-
-    static var now: Int64 {
-        let (seconds, attoseconds) = (ContinuousClock.now - start).components
-        return seconds * 1_000 + attoseconds / 1_000_000_000_000_000
+    private func turn<Result: Sendable>(
+        _ core: inout BrokerCore,
+        wasContended: Bool,
+        _ body: (inout BrokerCore, _ now: Int64) -> Result
+    ) -> Result {
+        let began = NIODeadline.now().uptimeNanoseconds
+        let result = body(&core, Int64((began - start) / 1_000_000))
+        core.countTurn(nanoseconds: NIODeadline.now().uptimeNanoseconds - began, wasContended: wasContended)
+        return result
     }
 }

@@ -1,8 +1,9 @@
 import ArgumentParser
+import MQTTServer
 
 @main
 struct Apus: AsyncParsableCommand {
-    static let version = "0.1.0"
+    static let version = MQTTBroker.version
 
     static let configuration = CommandConfiguration(
         commandName: "apus",

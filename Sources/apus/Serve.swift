@@ -1,6 +1,7 @@
 import ArgumentParser
 import Logging
 import MQTTCore
+import MQTTPackets
 import MQTTServer
 import ServiceLifecycle
 
@@ -13,7 +14,13 @@ import Darwin
 struct Serve: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Run the broker.",
-        discussion: "Listens on this machine alone, at port 1883, unless told otherwise. SIGTERM and SIGINT end it."
+        discussion: """
+            Listens on this machine alone, at port 1883, unless told otherwise. SIGTERM and SIGINT end it, SIGUSR1 \
+            prints a summary.
+
+            Limits, each set with --limit name=value:
+            \(LimitOption.help)
+            """
     )
 
     @Option(name: .shortAndLong, parsing: .unconditional, help: "The TCP port to listen on; 0 lets the system choose.")
@@ -32,13 +39,43 @@ struct Serve: AsyncParsableCommand {
     var threads: Int?
 
     @Option(
-        help: "trace, debug, info, notice, warning, error or critical.",
-        transform: { text in
-            guard let level = Logger.Level(rawValue: text) else { throw ValidationError("it is no log level.") }
-            return level
-        }
+        help: ArgumentHelp(
+            "trace, debug, info, notice, warning, error or critical.",
+            discussion: """
+                For one category alone: category=level, several with commas. Categories: broker, connections, drops, \
+                packets. Example: warning,connections=info
+                """
+        )
     )
-    var logLevel: Logger.Level = .info
+    var logLevel = LogLevels(level: .info)
+
+    @Option(help: "text, or json for one object a line.")
+    var logFormat = LogFormat.text
+
+    @Option(help: "The identifier of a client whose packets are logged: names, topics, sizes, no payloads.")
+    var logPackets: String?
+
+    @Option(
+        name: .customLong("limit"),
+        help: "A limit: name=value. It may be given several times.",
+        transform: LimitOption.init(parsing:)
+    )
+    var limits: [LimitOption] = []
+
+    @Option(help: "For a session whose queue is full: drop-newest, drop-oldest or disconnect.")
+    var queuePolicy = QueuePolicy.dropNewest
+
+    @Option(help: "Seconds that a connection may take nothing of what it is sent before it is closed.")
+    var drainTime: Double = 60
+
+    @Option(help: "Seconds between two publications of $SYS/broker; 0 turns them off.")
+    var sysInterval: Double = 10
+
+    @Option(help: "Messages about each client below $SYS/<broker id>: none, aedes or mosca, in the way of either.")
+    var clientTopics = ClientTopics.none
+
+    @Option(help: "In the names of these topics; chosen at random unless given.")
+    var brokerID: String?
 
     @Flag(help: "Let everybody in, also from other machines.")
     var allowAnonymous = false
@@ -62,6 +99,15 @@ struct Serve: AsyncParsableCommand {
         guard connectTimeout > 0, connectTimeout <= 86_400 else {
             throw ValidationError("--connect-timeout is a number of seconds above 0, at most 86400.")
         }
+        guard drainTime > 0, drainTime <= 86_400 else {
+            throw ValidationError("--drain-time is a number of seconds above 0, at most 86400.")
+        }
+        guard sysInterval == 0 || (0.1...86_400).contains(sysInterval) else {
+            throw ValidationError("--sys-interval is 0 or a number of seconds from 0.1 to 86400.")
+        }
+        if let brokerID, !Topics.isValidName(brokerID) || brokerID.contains("/") {
+            throw ValidationError("--broker-id is one level of a topic: without /, + and #.")
+        }
         if inMemory && data != nil { throw ValidationError("--in-memory and --data exclude each other.") }
         if let responseInformation, responseInformation.utf8.count > 65_535 {
             throw ValidationError("--response-information has at most 65535 bytes.")
@@ -74,25 +120,18 @@ struct Serve: AsyncParsableCommand {
                 "listening on \(host) lets other machines in without authentication: add --allow-anonymous to do so"
             )
         }
-        var logger = Logger(label: "apus", factory: StreamLogHandler.standardError(label:))
-        logger.logLevel = logLevel
+        let logger = logFormat.logger(label: "apus", level: logLevel.level)
         raiseOpenFiles()
         if let data { try makeFolder(data) }
         let kept = data.map { "\($0) is made and not used yet: sessions are kept in memory only" }
         logger.notice("apus \(Apus.version) starts: \(kept ?? "sessions are kept in memory only")")
 
-        var configuration = BrokerConfiguration()
-        configuration.addresses = [.init(host: host, port: port)]
-        configuration.threads = threads
-        configuration.connectTimeout = .milliseconds(Int64(connectTimeout * 1_000))
-        configuration.keepAliveMax = maxKeepAlive
-        configuration.responseInformation = responseInformation
         let broker = MQTTBroker(configuration: configuration, logger: logger)
         // The group's own lines are about services; the broker says what is to be said.
         var quiet = logger
-        quiet.logLevel = max(.warning, logLevel)
+        quiet.logLevel = max(.warning, logger.logLevel)
         let group = ServiceGroup(
-            services: [broker],
+            services: [broker, SummaryPrinter(broker: broker)],
             gracefulShutdownSignals: [.sigterm, .sigint],
             logger: quiet
         )
@@ -102,6 +141,24 @@ struct Serve: AsyncParsableCommand {
             throw CommandFailure(error.description)
         }
         logger.notice("apus has ended")
+    }
+
+    private var configuration: BrokerConfiguration {
+        var configuration = BrokerConfiguration()
+        configuration.addresses = [.init(host: host, port: port)]
+        configuration.threads = threads
+        configuration.connectTimeout = .milliseconds(Int64(connectTimeout * 1_000))
+        configuration.keepAliveMax = maxKeepAlive
+        configuration.responseInformation = responseInformation
+        for limit in limits { configuration.limits[keyPath: limit.limit.keyPath] = limit.value }
+        configuration.queuePolicy = queuePolicy
+        configuration.drainTime = .milliseconds(Int64(drainTime * 1_000))
+        configuration.systemTopicsInterval = .milliseconds(Int64(sysInterval * 1_000))
+        configuration.clientTopics = clientTopics
+        configuration.brokerID = brokerID
+        configuration.logLevels = logLevel.categories
+        configuration.tracedClientID = logPackets
+        return configuration
     }
 
     private func isLoopback(_ host: String) -> Bool {

@@ -26,7 +26,10 @@ struct CoreSimulationTests {
         try world.comeToRest()
         try world.checkFirstReplay()
         world.isEarly = false
-        for _ in 0..<(300 + world.random.below(4_000)) { try world.step() }
+        for step in 0..<(300 + world.random.below(4_000)) {
+            try world.step()
+            if step % 50 == 0 { try world.checkFigures() }
+        }
         try world.comeToRest()
         try world.checkNothingIsLeftOver()
         try world.checkDeliveries()

@@ -115,7 +115,7 @@ struct QueueSimulationTests {
         }
     }
 
-    @Test("a queue at its limit drops the newest messages, counts them, and acknowledges them all the same")
+    @Test("a queue at its limit drops the newest messages and counts them; a 5.0 publisher is told 0x97")
     func queueLimit() {
         scene {
             $0.limits.queuedMessagesMax = 10
@@ -130,9 +130,10 @@ struct QueueSimulationTests {
             for _ in 0..<50 { world.publish("q", .atLeastOnce, by: publisher) }
             try world.comeToRest(reconnecting: false)
             try expect(publisher.unacknowledged.isEmpty, "a dropped message is not acknowledged")
+            try expect(publisher.refused == [.quotaExceeded: 40], "the publisher is told \(publisher.refused)")
             let queued = world.core.inspectSession("sleeper")?.queued
             try expect(queued == 10, "\(queued as Int?) messages wait")
-            let dropped = world.core.statistics.droppedQueueFull
+            let dropped = world.core.currentStatistics.dropped[.queueFull]
             try expect(dropped == 40, "\(dropped) dropped messages are counted")
             try world.comeToRest()
             try expect(sleeper.arrivals.map(\.number) == Array(0..<10), "\(sleeper.arrivals) arrive")
@@ -156,7 +157,7 @@ struct QueueSimulationTests {
                 try world.comeToRest(reconnecting: false)
                 try expect(world.core.unsentBytes < 52_000, "\(world.core.unsentBytes) bytes wait for one reader")
             }
-            try expect(world.core.statistics.droppedBacklog > 900, "drops are not counted")
+            try expect(world.core.currentStatistics.dropped[.backlog] > 900, "drops are not counted")
             try expect(world.core.inspectSession("deaf") != nil, "the reader is gone too early")
             for _ in 0..<2_500 {
                 world.now += 50

@@ -54,7 +54,10 @@ struct SharedSimulationTests {
                 let count = members.reduce(0) { $0 + $1.deliveries[number, default: 0] }
                 try expect(count >= 1, "message \(number) is delivered to nobody")
             }
-            try expect(world.core.statistics.droppedNoMember == 0, "messages are dropped for want of a member")
+            try expect(
+                world.core.currentStatistics.dropped[.noMember] == 0,
+                "messages are dropped for want of a member"
+            )
             try world.endEverything()
         }
     }

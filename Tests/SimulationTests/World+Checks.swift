@@ -17,12 +17,19 @@ extension World {
             let isAtRest = left.unfinished == 0 && left.unreleased == 0 && left.replays == 0 && left.isConnected
             try expect(isAtRest, "the broker's end of \(client.name): \(left)")
         }
+        try checkFigures()
         try expect(links.count == clients.count, "connections are left: \(links.map(\.description))")
         try expect(core.connectionCount == clients.count, "\(core.connectionCount) connections in the core")
         try expect(core.unsentBytes == 0, "\(core.unsentBytes) bytes are not sent")
         try expect(core.waitingAnswers == 0, "\(core.waitingAnswers) answers wait")
         try expect(core.pausedConnections == 0, "\(core.pausedConnections) connections are not read")
         try checkStore()
+    }
+
+    /// The figures that are kept are those that there are; every copy of a message has come to one end or is there.
+    func checkFigures() throws {
+        let disagreements = core.disagreements
+        try expect(disagreements.isEmpty, "figures: \(disagreements.joined(separator: "; "))")
     }
 
     private func checkStore() throws {
@@ -144,6 +151,8 @@ extension World {
         try expire()
         try comeToRest(reconnecting: false)
         core.compact()
+        try checkFigures()
+        try expect(core.currentStatistics.copiesUnfinished == 0, "copies are left")
         try expect(core.sessionCount == 0, "\(core.sessionCount) sessions are left")
         try expect(core.connectionCount == 0, "\(core.connectionCount) connections are left")
         try expect(core.subscriptionCount == 0, "\(core.subscriptionCount) subscriptions are left")

@@ -67,6 +67,7 @@ extension World {
             if link.wasAccepted && !link.leftInOrder && link.client.plan.connect.will != nil {
                 link.client.willsDue += 1
             }
+        case .dropped: break
         }
     }
 

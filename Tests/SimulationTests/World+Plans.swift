@@ -12,10 +12,13 @@ extension World {
         configuration.connectTimeout = 60_000
         configuration.limits.receiveMaximum = random.pick([1, 3, 10, 100])
         configuration.limits.inFlightMax = random.pick([1, 4, 20, 100])
-        configuration.limits.topicAliasMaximum = UInt16(random.pick([0, 2, 32]))
+        configuration.limits.topicAliasMaximum = random.pick([0, 2, 32])
         configuration.limits.sendBufferBytesPaced = random.pick([200, 4_000, 256 << 10])
         configuration.limits.sendBufferBytesUnread = random.pick([400, 8_000, 1 << 20])
         configuration.limits.deliveriesPerTurn = random.pick([1, 5, 50, 2_000])
+        configuration.limits.inFlightBytesMax = random.pick([1, 600, 64 << 20])
+        configuration.limits.uncommittedBytesMax = random.pick([1, 300, 4 << 20])
+        configuration.limits.uncommittedBytesInAllMax = random.pick([500, 256 << 20])
         return configuration
     }
 

@@ -29,7 +29,7 @@ extension World {
             came += count
             try expect(
                 !isDue || count > 0 || client.plan.mayBeForgotten,
-                "\(client.name) does not get a message to \(topic): \(core.statistics), \(client.plan.connect)"
+                "\(client.name) does not get a message to \(topic): \(core.currentStatistics), \(client.plan.connect)"
             )
             try expect(isDue || count == 0 || !groups.isEmpty, "\(client.name) gets a message to \(topic)")
         }

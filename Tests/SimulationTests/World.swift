@@ -33,6 +33,8 @@ final class World {
     var log: [String]?
 
     init(_ configuration: CoreConfiguration, seed: UInt64, isLogging: Bool = false) {
+        var configuration = configuration
+        configuration.limits = configuration.limits.resolved(memoryBytes: 1 << 30)
         self.configuration = configuration
         core = BrokerCore(configuration: configuration)
         var random = SeededGenerator(seed: seed)
@@ -62,7 +64,8 @@ final class World {
         let address = "#\(linkCount)"
         let loop = random.below(configuration.loops)
         note("\(client.name) connects as \(address) on loop \(loop)")
-        let (id, after) = turn(loop) { [now] core in core.open(loop: loop, address: address, at: now) }
+        let (opened, after) = turn(loop) { [now] core in core.open(loop: loop, address: address, at: now) }
+        guard let id = opened else { throw SimulationFailure("there is no room for \(address)") }
         let link = Link(
             id,
             loop: loop,
@@ -184,10 +187,17 @@ final class World {
         }
         note("\(client.name) has message \(message) acknowledged: \(reason)")
         messages[message].isAcknowledged = true
-        try expect(!reason.isError || messages[message].isReserved, "message \(message) is refused: \(reason)")
+        if reason.isError { client.refused[reason, default: 0] += 1 }
+        let mayBeFull = configuration.limits.queuedMessagesMax < 1_000 && reason == .quotaExceeded
+        try expect(
+            !reason.isError || messages[message].isReserved || mayBeFull,
+            "message \(message) is refused: \(reason)"
+        )
     }
 
     private func delivered(_ publish: Publish, to client: SimulatedClient) throws {
+        // What the broker says of itself.
+        if publish.topic.hasPrefix("$SYS") { return }
         let text = String(buffer: publish.payload)
         if text.hasPrefix("will of ") {
             guard let of = self.client(named: String(text.dropFirst(8))) else {

@@ -13,6 +13,10 @@ package struct DecodingError: Error, Hashable {
         DecodingError(.malformedPacket, explanation)
     }
 
+    static func tooManyFilters(_ most: Int) -> DecodingError {
+        DecodingError(.quotaExceeded, "more than \(most) topic filters in a packet")
+    }
+
     package static func protocolError(_ explanation: String) -> DecodingError {
         DecodingError(.protocolError, explanation)
     }

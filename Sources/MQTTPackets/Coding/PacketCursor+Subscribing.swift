@@ -13,10 +13,15 @@ extension PacketCursor {
         return acknowledgement
     }
 
-    mutating func subscribe(_ bytes: Span<UInt8>, _ version: ProtocolVersion) throws(DecodingError) -> Subscribe {
+    mutating func subscribe(
+        _ bytes: Span<UInt8>,
+        _ version: ProtocolVersion,
+        filtersMax: Int
+    ) throws(DecodingError) -> Subscribe {
         var subscribe = Subscribe(packetID: try packetID(bytes), filters: [])
         if version == .v5 { subscribe.properties = try properties(bytes, in: .subscribe) }
         while remaining > 0 {
+            guard subscribe.filters.count < filtersMax else { throw .tooManyFilters(filtersMax) }
             let filter = try string(bytes)
             subscribe.filters.append(Subscribe.Filter(filter, try subscriptionOptions(bytes, version)))
         }
@@ -49,10 +54,17 @@ extension PacketCursor {
         return suback
     }
 
-    mutating func unsubscribe(_ bytes: Span<UInt8>, _ version: ProtocolVersion) throws(DecodingError) -> Unsubscribe {
+    mutating func unsubscribe(
+        _ bytes: Span<UInt8>,
+        _ version: ProtocolVersion,
+        filtersMax: Int
+    ) throws(DecodingError) -> Unsubscribe {
         var unsubscribe = Unsubscribe(packetID: try packetID(bytes), filters: [])
         if version == .v5 { unsubscribe.properties = try properties(bytes, in: .unsubscribe) }
-        while remaining > 0 { unsubscribe.filters.append(try string(bytes)) }
+        while remaining > 0 {
+            guard unsubscribe.filters.count < filtersMax else { throw .tooManyFilters(filtersMax) }
+            unsubscribe.filters.append(try string(bytes))
+        }
         if unsubscribe.filters.isEmpty { throw .protocolError("UNSUBSCRIBE without a filter") }  // [MQTT-3.10.3-2]
         return unsubscribe
     }

@@ -50,7 +50,8 @@ package struct PacketDecoder: Sendable {
         _ bytes: Span<UInt8>,
         at start: Int,
         header: FixedHeader,
-        version: ProtocolVersion
+        version: ProtocolVersion,
+        filtersMax: Int = .max
     ) throws(DecodingError) -> Packet {
         let kind = try checkFlags(header, version: version)
         var cursor = PacketCursor(at: start + header.headerBytes, end: start + header.packetBytes)
@@ -63,9 +64,9 @@ package struct PacketDecoder: Sendable {
         case .pubrec: packet = .pubrec(try cursor.acknowledgement(bytes, version, .pubrec, .pubrec))
         case .pubrel: packet = .pubrel(try cursor.acknowledgement(bytes, version, .pubrel, .pubrel))
         case .pubcomp: packet = .pubcomp(try cursor.acknowledgement(bytes, version, .pubcomp, .pubcomp))
-        case .subscribe: packet = .subscribe(try cursor.subscribe(bytes, version))
+        case .subscribe: packet = .subscribe(try cursor.subscribe(bytes, version, filtersMax: filtersMax))
         case .suback: packet = .suback(try cursor.suback(bytes, version))
-        case .unsubscribe: packet = .unsubscribe(try cursor.unsubscribe(bytes, version))
+        case .unsubscribe: packet = .unsubscribe(try cursor.unsubscribe(bytes, version, filtersMax: filtersMax))
         case .unsuback: packet = .unsuback(try cursor.unsuback(bytes, version))
         case .pingreq: packet = .pingreq
         case .pingresp: packet = .pingresp

@@ -75,6 +75,18 @@ public struct Properties: Sendable, Hashable {
         }
     }
 
+    /// What they take in memory, about.
+    package var bytesHeld: Int {
+        elements.reduce(elements.count * MemoryLayout<Property>.stride) { bytes, property in
+            switch property.value {
+            case .integer: bytes
+            case .string(let text): bytes + text.utf8.count
+            case .binary(let data): bytes + data.readableBytes
+            case .pair(let name, let value): bytes + name.utf8.count + value.utf8.count
+            }
+        }
+    }
+
     private mutating func set(_ identifier: PropertyIdentifier, _ value: Property.Value?) {
         precondition(value.map(identifier.accepts) ?? true, "\(identifier) cannot have this value")
         let position = elements.firstIndex { $0.identifier == identifier }

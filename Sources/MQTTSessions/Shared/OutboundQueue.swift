@@ -61,8 +61,11 @@ package struct OutboundEntry: Sendable {
 
 /// The part of an entry that is looked at again and again: trivial, so that looking retains nothing.
 package struct OutboundHead: Sendable {
+    package let number: UInt64
     package var ticket: UInt64
     package var group: UInt32
+    /// Of the message, until it is not needed any more.
+    fileprivate(set) var bytesHeld: UInt32
     package var qos: QoS
     package var isRetained: Bool
     package var state: OutboundEntry.State
@@ -77,8 +80,8 @@ private struct OutboundBody: Sendable {
 
 /// The QoS 1 and 2 messages of one receiver, from the oldest unfinished to the newest queued.
 ///
-///      first                    next                    first + heads.count
-///        ▼                        ▼                        ▼
+///       0                       cursor                    heads.count
+///       ▼                         ▼                         ▼
 ///     ┌──────┬──────┬──────┬──────┬────────┬────────┬────────┐
 ///     │ sent │ done │ rel. │ sent │ queued │ queued │ queued │  heads
 ///     ├──────┼──────┼──────┼──────┼────────┼────────┼────────┤
@@ -86,39 +89,43 @@ private struct OutboundBody: Sendable {
 ///     └──────┴──────┴──────┴──────┴────────┴────────┴────────┘
 ///      in flight: at most quota    waits for quota, commit or connection
 ///
-/// Every entry has a 64-bit number, given when it is queued. The packet identifier is derived from it, so that nothing
-/// has to be looked up or stored: number modulo 65,535, plus one. Sending stops before an identifier could be used
-/// again while the one before is unfinished.
+/// Every entry has a 64-bit number, given when it is queued and ascending from head to head; only a message that was
+/// dropped for room leaves a gap. The packet identifier is derived from it, so that nothing has to be looked up or
+/// stored: number modulo 65,535, plus one. Sending stops before an identifier could be used again while the one before
+/// is unfinished.
 package struct OutboundQueue: Sendable {
     private var heads = Deque<OutboundHead>()
     private var bodies = Deque<OutboundBody>()
-    /// The number of the oldest entry.
-    package private(set) var first: UInt64
-    /// The number of the next entry to send.
-    package private(set) var next: UInt64
-    /// Messages that this connection has sent and that have no final answer.
+    /// The entry to send next.
+    private var cursor = 0
+    /// The number of the next entry to be queued.
+    package private(set) var end: UInt64
+    /// Messages that this connection has sent and that have no final answer, and the bytes that they hold.
     package private(set) var inFlight = 0
-    /// Bytes held by the messages that have not been sent or not been acknowledged.
+    package private(set) var inFlightBytes = 0
+    /// Messages that are not over, and the bytes that they hold.
+    package private(set) var unfinished = 0
     package private(set) var bytesHeld = 0
     private var longest = 0
 
-    package init(firstNumber: UInt64 = 0) {
-        first = firstNumber
-        next = firstNumber
-    }
+    package init(firstNumber: UInt64 = 0) { end = firstNumber }
 
     package static func packetID(_ number: UInt64) -> UInt16 { UInt16(number % 65_535) + 1 }
 
-    package var end: UInt64 { first + UInt64(heads.count) }
-    package var queued: Int { Int(end - next) }
+    /// The number of the oldest entry.
+    package var first: UInt64 { heads.first?.number ?? end }
+    package var queued: Int { heads.count - cursor }
     package var isEmpty: Bool { heads.isEmpty }
 
     package mutating func append(_ entry: OutboundEntry) {
-        bytesHeld += entry.message?.bytesHeld ?? 0
+        let bytes = entry.message?.bytesHeld ?? 0
+        bytesHeld += bytes
         heads.append(
             OutboundHead(
+                number: end,
                 ticket: entry.ticket,
                 group: entry.group,
+                bytesHeld: UInt32(bytes),
                 qos: entry.qos,
                 isRetained: entry.isRetained,
                 state: entry.state,
@@ -127,23 +134,49 @@ package struct OutboundQueue: Sendable {
             )
         )
         bodies.append(OutboundBody(message: entry.message, identifiers: entry.identifiers))
+        end += 1
+        unfinished += 1
         longest = max(longest, heads.count)
     }
 
-    package func head(_ number: UInt64) -> OutboundHead { heads[Int(number - first)] }
+    /// Where an entry is; nil where it has been dropped or is not there any more.
+    private func position(_ number: UInt64) -> Int? {
+        guard number >= first, number < end else { return nil }
+        let guess = Int(number - first)
+        if guess < heads.count && heads[guess].number == number { return guess }
+        var (low, high) = (0, min(guess, heads.count))
+        while low < high {
+            let middle = (low + high) / 2
+            if heads[middle].number < number { low = middle + 1 } else { high = middle }
+        }
+        return low < heads.count && heads[low].number == number ? low : nil
+    }
+
+    private func known(_ number: UInt64) -> Int {
+        guard let at = position(number) else { preconditionFailure("no message has the number \(number)") }
+        return at
+    }
+
+    package func head(_ number: UInt64) -> OutboundHead { heads[known(number)] }
 
     package subscript(number: UInt64) -> OutboundEntry {
-        let head = heads[Int(number - first)]
-        let body = bodies[Int(number - first)]
-        return OutboundEntry(head, message: body.message, identifiers: body.identifiers)
+        let at = known(number)
+        return OutboundEntry(heads[at], message: bodies[at].message, identifiers: bodies[at].identifiers)
     }
 
     /// The number of the entry in flight with this packet identifier.
     package func number(of packetID: UInt16) -> UInt64? {
-        let base = first % 65_535
-        let offset = (UInt64(packetID) + 65_535 - 1 - base) % 65_535
-        let number = first + offset
-        return number < next ? number : nil
+        let first = first
+        let offset = (UInt64(packetID) + 65_535 - 1 - first % 65_535) % 65_535
+        guard let at = position(first + offset), at < cursor else { return nil }
+        return first + offset
+    }
+
+    /// The numbers of the entries that are not over and that `body` wants, in order.
+    package func numbers(where body: (OutboundHead) -> Bool) -> [UInt64] {
+        var numbers: [UInt64] = []
+        for head in heads where head.state != .done && body(head) { numbers.append(head.number) }
+        return numbers
     }
 
     /// What is to be sent next.
@@ -154,17 +187,19 @@ package struct OutboundQueue: Sendable {
     }
 
     /// Where sending stands: the next PUBLISH that quota and commit allow, or a PUBREL that a new connection repeats.
-    package mutating func nextStep(quota: Int, committed: UInt64) -> Step {
-        while next < end {
-            let at = Int(next - first)
-            switch heads[at].state {
+    package mutating func nextStep(quota: Int, bytesMax: Int = .max, committed: UInt64) -> Step {
+        while cursor < heads.count {
+            let head = heads[cursor]
+            switch head.state {
             case .done:
-                next += 1
-                if at == 0 { trim() }
-            case .released: return .release(next)
+                cursor += 1
+                if cursor == 1 { trim() }
+            case .released: return .release(head.number)
             case .queued, .sent:
-                guard inFlight < quota, heads[at].ticket <= committed, at < 65_535 else { return .nothing }
-                return .publish(next)
+                guard inFlight < quota, head.ticket <= committed, head.number - first < 65_535 else { return .nothing }
+                // A single message goes out whatever its size.
+                guard inFlight == 0 || inFlightBytes + Int(head.bytesHeld) <= bytesMax else { return .nothing }
+                return .publish(head.number)
             }
         }
         return .nothing
@@ -172,43 +207,60 @@ package struct OutboundQueue: Sendable {
 
     /// The next step's PUBLISH has been sent.
     package mutating func published() {
-        let at = Int(next - first)
-        heads[at].state = .sent
-        heads[at].usesQuota = true
+        heads[cursor].state = .sent
+        heads[cursor].usesQuota = true
         inFlight += 1
-        next += 1
+        inFlightBytes += Int(heads[cursor].bytesHeld)
+        cursor += 1
     }
 
     /// The next step's PUBREL has been sent.
-    package mutating func released() { next += 1 }
+    package mutating func released() { cursor += 1 }
 
     /// The entry is over, whatever its state.
     package mutating func finish(_ number: UInt64) {
-        let at = Int(number - first)
+        let at = known(number)
         dropMessage(at)
         if heads[at].usesQuota {
             heads[at].usesQuota = false
             inFlight -= 1
         }
+        if heads[at].state != .done { unfinished -= 1 }
         heads[at].state = .done
         if at == 0 { trim() }
     }
 
     /// PUBREC came: the payload is not needed any more.
     package mutating func received(_ number: UInt64) {
-        let at = Int(number - first)
+        let at = known(number)
         dropMessage(at)
         heads[at].state = .released
     }
 
+    /// Takes away the oldest message that was never sent; nil where all were.
+    ///
+    /// It stands behind those in flight, which are few: closing the gap moves only them.
+    package mutating func dropOldest() -> (number: UInt64, payloadBytes: Int)? {
+        var at = cursor
+        while at < heads.count && heads[at].state != .queued { at += 1 }
+        guard at < heads.count else { return nil }
+        let dropped = (number: heads[at].number, payloadBytes: bodies[at].message?.view.payload.count ?? 0)
+        dropMessage(at)
+        heads.remove(at: at)
+        bodies.remove(at: at)
+        unfinished -= 1
+        return dropped
+    }
+
     /// The connection is gone: what was in flight is sent again on the next, in order [MQTT-4.4.0-1].
     package mutating func connectionEnded() {
-        for at in 0..<Int(next - first) {
+        for at in 0..<cursor {
             heads[at].usesQuota = false
             if heads[at].state == .sent { heads[at].isBegun = true }
         }
         inFlight = 0
-        next = first
+        inFlightBytes = 0
+        cursor = 0
     }
 
     /// The other end has forgotten the session: what was sent goes out as if for the first time, and what only waited
@@ -219,7 +271,9 @@ package struct OutboundQueue: Sendable {
             case .sent:
                 heads[at].state = .queued
                 heads[at].isBegun = false
-            case .released: heads[at].state = .done
+            case .released:
+                heads[at].state = .done
+                unfinished -= 1
             case .queued, .done: break
             }
         }
@@ -227,7 +281,10 @@ package struct OutboundQueue: Sendable {
     }
 
     private mutating func dropMessage(_ at: Int) {
-        bytesHeld -= bodies[at].message?.bytesHeld ?? 0
+        let bytes = Int(heads[at].bytesHeld)
+        bytesHeld -= bytes
+        if heads[at].usesQuota { inFlightBytes -= bytes }
+        heads[at].bytesHeld = 0
         bodies[at] = OutboundBody(message: nil, identifiers: [])
     }
 
@@ -235,9 +292,8 @@ package struct OutboundQueue: Sendable {
         while let oldest = heads.first, oldest.state == .done {
             heads.removeFirst()
             bodies.removeFirst()
-            first += 1
+            if cursor > 0 { cursor -= 1 }
         }
-        if next < first { next = first }
         // A queue that was long once does not keep its storage.
         if heads.isEmpty && longest > 256 {
             heads = Deque()

@@ -1,0 +1,119 @@
+import MQTTCore
+import MQTTPackets
+import NIOCore
+import Testing
+
+@Suite("Simulation of limits")
+struct LimitSimulationTests {
+    @Test("where the oldest goes, an offline session keeps the newest, and what was begun is never dropped")
+    func dropOldest() {
+        scene {
+            $0.limits.queuedMessagesMax = 10
+            $0.limits.inFlightMax = 3
+            $0.queuePolicy = .dropOldest
+        } _: { world in
+            let publisher = world.add("publisher", expiry: .max)
+            let sleeper = world.add("sleeper", expiry: .max)
+            try world.comeToRest()
+            world.subscribe(sleeper, to: "q", .exactlyOnce)
+            try world.comeToRest()
+            sleeper.link?.readsNothing = true
+            for _ in 0..<5 { world.publish("q", .exactlyOnce, by: publisher) }
+            try world.comeToRest(reconnecting: false)
+            world.cut(sleeper)
+            world.leave(sleeper)
+            try world.comeToRest(reconnecting: false)
+            // Three are begun; of the two that wait and these, ten stay.
+            for _ in 0..<50 { world.publish("q", .exactlyOnce, by: publisher) }
+            try world.comeToRest(reconnecting: false)
+            try expect(publisher.unacknowledged.isEmpty, "a message is not acknowledged")
+            try expect(publisher.refused.isEmpty, "the publisher is told \(publisher.refused)")
+            let dropped = world.core.currentStatistics.dropped[.queueFull]
+            let held = world.core.inspectSession("sleeper")?.unfinished
+            try expect(
+                dropped == 55 - UInt64(held ?? 0),
+                "\(dropped) dropped messages are counted, \(held as Int?) held"
+            )
+            try world.checkFigures()
+            try world.comeToRest()
+            let arrived = sleeper.arrivals.map(\.number)
+            try expect(arrived.suffix(7) == [48, 49, 50, 51, 52, 53, 54], "\(arrived) arrive")
+            try expect(arrived.prefix(3) == [0, 1, 2], "\(arrived) arrive")
+            try expect(arrived.count == held, "\(arrived.count) of \(held as Int?) arrive")
+            try world.checkNothingIsLeftOver()
+        }
+    }
+
+    @Test("where the policy is to disconnect, a connection whose queue is full ends with 0x97, and its queue is kept")
+    func disconnectPolicy() {
+        scene {
+            $0.limits.queuedMessagesMax = 10
+            $0.limits.inFlightMax = 1
+            $0.queuePolicy = .disconnect
+        } _: { world in
+            let publisher = world.add("publisher", expiry: .max)
+            let slow = world.add("slow", expiry: .max)
+            try world.comeToRest()
+            world.subscribe(slow, to: "q", .atLeastOnce)
+            try world.comeToRest()
+            slow.link?.readsNothing = true
+            for _ in 0..<30 { world.publish("q", .atLeastOnce, by: publisher) }
+            try world.comeToRest(reconnecting: false)
+            try world.pass(milliseconds: 100)
+            let left = world.core.inspectSession("slow")
+            try expect(left?.isConnected == false, "the connection is still there")
+            try expect(left?.queued == 11, "\(left?.queued as Int?) messages are kept")
+            world.leave(slow)
+            try world.comeToRest()
+            try expect(slow.arrivals.count >= 11, "\(slow.arrivals.count) arrive")
+            try world.checkFigures()
+        }
+    }
+
+    @Test("a session with thousands of subscriptions is buried in pages, and nothing reaches it any more")
+    func burial() {
+        scene {
+            $0.limits.deliveriesPerTurn = 300
+        } _: { world in
+            let publisher = world.add("publisher", expiry: .max)
+            let many = world.add("many")
+            try world.comeToRest()
+            let filters = (0..<2_000).map { SimulatedSubscription("m/\($0)", SubscriptionOptions(qos: .atLeastOnce)) }
+            world.subscribe(many, filters)
+            try world.comeToRest()
+            world.disconnect(many)
+            try world.comeToRest(reconnecting: false)
+            try expect(world.core.sessionCount == 1, "the session is still there")
+            for at in 0..<100 { world.publish("m/\(at)", .atLeastOnce, by: publisher) }
+            try world.comeToRest(reconnecting: false)
+            try world.checkFigures()
+            try expect(world.core.subscriptionCount == 0, "\(world.core.subscriptionCount) subscriptions are left")
+            try world.checkFigures()
+            // Its place is free again.
+            try world.comeToRest()
+            world.subscribe(many, to: "m/#", .atLeastOnce)
+            try world.comeToRest()
+            world.publish("m/1", .atLeastOnce, by: publisher)
+            try world.comeToRest()
+            try expect(many.arrivals.count == 1, "\(many.arrivals.count) arrive")
+        }
+    }
+
+    @Test("what the broker says of itself costs no more than its interval, and all its figures add up")
+    func systemTopics() {
+        scene {
+            $0.systemTopics.interval = 1_000
+            $0.systemTopics.clientTopics = .aedes
+            $0.systemTopics.brokerID = "id"
+        } _: { world in
+            let reader = world.add("reader")
+            try world.comeToRest()
+            world.subscribe(reader, to: "$SYS/#", .atMostOnce)
+            try world.comeToRest()
+            try world.pass(milliseconds: 10_000)
+            try world.checkFigures()
+            let sent = world.core.currentStatistics.publishSent
+            try expect((60..<2_000).contains(sent), "\(sent) messages in ten seconds")
+        }
+    }
+}
