@@ -79,6 +79,7 @@ let package = Package(
             name: "MQTTServerTests",
             dependencies: [
                 "MQTTServer", "MQTTCore", "MQTTStore", "MQTTSessions", "MQTTPackets", nio, posix, logging, lifecycle,
+                metrics, .product(name: "MetricsTestKit", package: "swift-metrics"),
             ],
             swiftSettings: strict
         ),

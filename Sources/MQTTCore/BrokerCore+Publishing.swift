@@ -199,8 +199,9 @@ extension BrokerCore {
     }
 
     private func hasRoomToRetain(_ message: Message, _ topic: Span<UInt8>) -> Bool {
+        // What the broker says of itself takes no room from others.
         let isOver =
-            retained.count >= limits.retainedMessagesMax
+            retained.count - system.lastPayloads.count >= limits.retainedMessagesMax
             || retained.bytesHeld + message.bytesHeld > limits.retainedBytesMax
         guard isOver else { return true }
         // One that takes the place of another of no less bytes adds nothing.

@@ -57,7 +57,8 @@ public enum LogCategory: String, Sendable, CaseIterable {
     case broker
     /// Clients that come and go: info.
     case connections
-    /// Messages that were dropped, by session and cause: warning.
+    /// Messages that were dropped, by session and cause: warning where a limit took them, debug where they expired or
+    /// their client was away.
     case drops
     /// The packets of the client that is traced: notice.
     case packets

@@ -45,13 +45,22 @@ final class ConnectionLog: Sendable {
                     ]
                 )
             case .dropped(let clientID, let cause, let count):
-                drops.warning(
+                drops.log(
+                    level: Self.level(cause),
                     "messages dropped",
                     metadata: [
                         "client": "\(LogText.printable(clientID))", "cause": "\(cause.name)", "count": "\(count)",
                     ]
                 )
             }
+        }
+    }
+
+    /// What a limit took is worth a warning; what a client's absence did is as it asked for.
+    private static func level(_ cause: DropCause) -> Logger.Level {
+        switch cause {
+        case .queueFull, .backlog, .tooLarge, .noMember, .notRetained: .warning
+        case .expired, .offline, .sessionEnded: .debug
         }
     }
 

@@ -159,6 +159,49 @@ import Testing
         #expect(!queue[1].isBegun)
     }
 
+    @Test("the oldest message that was never sent makes room: what is in flight stays, and is found behind the gap")
+    func droppedForRoom() {
+        var queue = OutboundQueue(firstNumber: 65_530)
+        for _ in 0..<10 { queue.append(entry("abc")) }
+        #expect(pump(&queue, quota: 3) == [65_530, 65_531, 65_532])
+        #expect(queue.dropOldest()?.number == 65_533)
+        #expect(queue.dropOldest().map { [Int($0.number), $0.payloadBytes] } == [65_534, 3])
+        #expect(queue.unfinished == 8)
+        #expect(queue.queued == 5)
+        queue.finish(65_531)
+        #expect(pump(&queue, quota: 3) == [65_535])
+        // Another gap behind what is in flight now.
+        #expect(queue.dropOldest()?.number == 65_536)
+        for number: UInt64 in [65_530, 65_532, 65_535] {
+            #expect(queue.number(of: OutboundQueue.packetID(number)) == number)
+        }
+        for number: UInt64 in [65_533, 65_534, 65_536] {
+            #expect(queue.number(of: OutboundQueue.packetID(number)) == nil)
+        }
+        queue.connectionEnded()
+        #expect(pump(&queue) == [65_530, 65_532, 65_535, 65_537, 65_538, 65_539])
+        for number: UInt64 in [65_530, 65_532, 65_535, 65_537, 65_538, 65_539] { queue.finish(number) }
+        #expect(queue.isEmpty && queue.unfinished == 0 && queue.bytesHeld == 0 && queue.inFlightBytes == 0)
+        #expect(queue.dropOldest() == nil)
+    }
+
+    @Test("no more bytes are in flight than allowed, but one message always may be")
+    func bytesInFlight() {
+        var queue = OutboundQueue()
+        for _ in 0..<3 { queue.append(entry(String(repeating: "x", count: 1_000))) }
+        let one = queue.bytesHeld / 3
+        #expect(queue.nextStep(quota: 10, bytesMax: 1, committed: .max) == .publish(0))
+        queue.published()
+        #expect(queue.nextStep(quota: 10, bytesMax: 2 * one - 1, committed: .max) == .nothing)
+        #expect(queue.nextStep(quota: 10, bytesMax: 2 * one, committed: .max) == .publish(1))
+        queue.published()
+        #expect(queue.inFlightBytes == 2 * one)
+        queue.received(0)
+        #expect(queue.inFlightBytes == one)
+        queue.connectionEnded()
+        #expect(queue.inFlightBytes == 0)
+    }
+
     @Test(
         "whatever happens: identifiers in flight differ, the quota holds, order holds, and in the end nothing is held"
     )
@@ -188,6 +231,7 @@ private struct RandomLife {
     /// By number.
     var tickets: [UInt64: UInt64] = [:]
     var committed: UInt64 = 0
+    var isDropped: Set<UInt64> = []
 
     init(first: UInt64, generator: SeededGenerator) {
         queue = OutboundQueue(firstNumber: first)
@@ -197,7 +241,12 @@ private struct RandomLife {
     private mutating func integer(_ bound: Int) -> Int { Int.random(in: 0..<bound, using: &generator) }
 
     mutating func step() -> String? {
-        switch integer(10) {
+        switch integer(11) {
+        case 10:
+            if let dropped = queue.dropOldest() {
+                if inFlight[dropped.number] != nil { return "\(dropped.number) is dropped in flight" }
+                isDropped.insert(dropped.number)
+            }
         case 0...2:
             let ticket = integer(3) == 0 ? committed + UInt64(integer(3)) : 0
             tickets[queue.end] = ticket
@@ -221,6 +270,7 @@ private struct RandomLife {
         switch step {
         case .nothing: return nil
         case .publish(let number), .release(let number):
+            if isDropped.contains(number) { return "\(number) is sent, and was dropped" }
             if let lastSent, number <= lastSent { return "\(number) after \(lastSent)" }
             if tickets[number] ?? 0 > committed { return "\(number) before its commit" }
             let id = OutboundQueue.packetID(number)
@@ -250,6 +300,7 @@ private struct RandomLife {
             if send() != nil { return false }
             answer()
         }
-        return queue.inFlight == 0 && queue.bytesHeld == 0 && queue.queued == 0 && inFlight.isEmpty
+        return queue.inFlight == 0 && queue.bytesHeld == 0 && queue.queued == 0 && queue.unfinished == 0
+            && queue.inFlightBytes == 0 && inFlight.isEmpty
     }
 }
