@@ -7,13 +7,15 @@ export PATH := $(PATH):/usr/sbin:/sbin
 # How long and how many; `make fuzz SECONDS=600`.
 SECONDS ?= 60
 FUZZ_SECONDS ?= 10
+SOAK_SECONDS ?= 600
 SEEDS ?= 10000
 
 # For one test or one peer: `make test-swift FILTER=Routing`, `make test-integration PYTEST='-k paho'`,
-# `make bench BENCH='--only p2p-qos0 --rounds 1'`.
+# `make bench BENCH='--only p2p-qos0 --rounds 1'`, `make soak SOAK='--seed 7'`.
 FILTER ?=
 PYTEST ?=
 BENCH ?=
+SOAK ?=
 
 APUS := .build/release/apus
 PYTHON := .venv/bin/python
@@ -35,7 +37,7 @@ run: ## build and start the broker on port 1883 of loopback, its data in ./apus-
 	swift build -c release --product apus
 	$(APUS) serve --data ./apus-data
 
-.PHONY: test test-packages test-swift test-conformance test-integration test-fuzz
+.PHONY: test test-packages test-swift test-conformance test-integration test-soak test-fuzz
 test: ## install what tests need, build, run every test, fuzz for FUZZ_SECONDS (10)
 	@MAKE="$(MAKE)" FUZZ_SECONDS="$(FUZZ_SECONDS)" Scripts/test
 
@@ -52,15 +54,27 @@ test-conformance: build test-packages ## the statements of MQTT 3.1.1 and 5.0 ag
 test-integration: build test-packages ## other people's clients against a running broker; PYTEST=… for options
 	$(PYTHON) -m pytest -q Tests/Integration $(PYTEST)
 
+test-soak: SOAK_SECONDS = 60
+test-soak: build soak ## what `make test` soaks: a minute
+
 test-fuzz: ## what `make test` fuzzes: FUZZ_SECONDS (10)
 	@Scripts/fuzz $(FUZZ_SECONDS)
 
-.PHONY: conformance simulate fuzz bench
+.PHONY: conformance simulate soak sanitize fuzz bench
 conformance: build test-packages ## test each normative statement and print the table: what proves it, and whether it held
 	@$(PYTHON) Tests/Conformance/table.py $(PYTEST)
 
 simulate: build ## the long simulation, SEEDS (10000)
 	APUS_SIMULATION_SEEDS=$(SEEDS) swift test -c release --skip-build --filter Simulation
+
+soak: ## thousands of clients for SOAK_SECONDS (600), then nothing of them is left; SOAK=… for options
+	@Scripts/install-packages git=git python3=python3
+	swift build -c release --product apus
+	Tests/Soak/soak.py --seconds $(SOAK_SECONDS) $(SOAK) -- $(APUS) serve --in-memory --port {port}
+
+sanitize: ## the Swift tests and a short soak with AddressSanitizer, then with ThreadSanitizer
+	@Scripts/install-packages git=git python3=python3
+	@Scripts/sanitize
 
 fuzz: ## fuzz the decoders for SECONDS (60); what fails is kept in .build-fuzz/crashes
 	@Scripts/fuzz $(SECONDS)
@@ -70,7 +84,7 @@ bench: ## the same load for Apus and mosquitto, side by side; BENCH=… for opti
 	swift build -c release --product apus
 	Benchmarks/peer/compare --ours '$(APUS) serve --port {port} --data {dir}' $(BENCH)
 
-.PHONY: lint format docs clean
+.PHONY: lint format docs docs-tables clean
 lint: ## check the format of all Swift files and the syntax of all scripts
 	swift format lint --strict --parallel --recursive $(SWIFT_PATHS)
 	@for script in Scripts/* .ci/run; do \
@@ -87,5 +101,8 @@ docs: ## the documentation of the libraries, into .build-docs/site
 	        generate-documentation --target $$target --output-path .build-docs/site/$$target --disable-indexing || exit 1; \
 	done
 
+docs-tables: build ## write anew what documents take from the code
+	APUS_WRITE_DOCS=1 swift test -c release --skip-build --filter DocumentationTests
+
 clean: ## remove what was built and the Python environment; data stays
-	rm -rf .build .build-fuzz .build-docs .venv
+	rm -rf .build .build-fuzz .build-docs .build-asan .build-tsan .venv

@@ -47,7 +47,9 @@ extension BrokerCore {
         var paused: [ConnectionID] = []
         swap(&paused, &pausedForCommit)
         for id in paused {
-            if let c = index(id) { touch(c) }
+            guard let c = index(id) else { continue }
+            connections[c].isPausedForCommit = false
+            touch(c)
         }
     }
 

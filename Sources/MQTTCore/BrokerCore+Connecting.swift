@@ -10,15 +10,15 @@ extension BrokerCore {
         if connect.properties[string: .authenticationMethod] != nil {
             return refuse(c, .badAuthenticationMethod, version: connect.version)  // [MQTT-4.12.0-1]
         }
+        guard connect.clientID.utf8.count <= limits.clientIDBytesMax else {
+            return refuse(c, .clientIdentifierNotValid, version: connect.version)
+        }
         if connect.clientID.isEmpty {
             guard connect.version == .v5 || connect.cleanStart else {
                 return refuse(c, .clientIdentifierNotValid, version: connect.version)  // [MQTT-3.1.3-8]
             }
             connect.clientID = assignedClientID()
             properties[string: .assignedClientIdentifier] = connect.clientID  // [MQTT-3.2.2-16]
-        }
-        guard connect.clientID.utf8.count <= limits.clientIDBytesMax else {
-            return refuse(c, .clientIdentifierNotValid, version: connect.version)
         }
         if let reason = refusal(of: connect) { return refuse(c, reason, version: connect.version) }
         let before = ticket
@@ -32,17 +32,19 @@ extension BrokerCore {
 
     /// Why a CONNECT is refused that is in order otherwise; nil where it is not.
     private func refusal(of connect: Connect) -> ReasonCode? {
+        let known = sessionOfClient[Array(connect.clientID.utf8)].map(Int.init)
         if let will = connect.will {
             if Self.isReserved(will.topic) { return .notAuthorized }
             let topic = Array(will.topic.utf8)
             guard isWithinLimits(topic.span) else { return .topicNameInvalid }
             let bytes = PendingWill(will).bytes
-            guard bytes <= limits.willBytesMax, statistics.willBytes + bytes <= limits.willBytesInAllMax else {
+            // The session's own will goes when this one comes.
+            let others = statistics.willBytes - (known.flatMap { sessions[$0].will?.bytes } ?? 0)
+            guard bytes <= limits.willBytesMax, others + bytes <= limits.willBytesInAllMax else {
                 return .quotaExceeded
             }
         }
-        let isNew = sessionOfClient[Array(connect.clientID.utf8)] == nil
-        return isNew && sessionCount >= limits.sessionsMax ? .quotaExceeded : nil
+        return known == nil && sessionCount >= limits.sessionsMax ? .quotaExceeded : nil
     }
 
     private mutating func assignedClientID() -> String {

@@ -71,7 +71,7 @@ extension BrokerCore {
     }
 
     /// Whether there is room in a connection's send buffer for a QoS 0 message.
-    private func takesMore(_ c: Int) -> Bool {
+    func takesMore(_ c: Int) -> Bool {
         if connections[c].isWritable { return connections[c].output.bytes < limits.sendBufferBytesMax }
         return connections[c].output.bytes + connections[c].bytesInTransport < limits.sendBufferBytesMax
             && statistics.unsentBytes < limits.sendBufferBytesInAllMax
@@ -133,10 +133,14 @@ extension BrokerCore {
         return true
     }
 
-    private func hasRoom(_ s: Int) -> Bool {
-        let bytesHeld = sessions[s].state.outbound.bytesHeld
-        return sessions[s].state.outbound.queued < limits.queuedMessagesMax && bytesHeld < limits.queuedBytesMax
-            && (statistics.queuedBytes < limits.queuedBytesInAllMax || bytesHeld < Self.queuedBytesUnlimited)
+    func hasRoom(_ s: Int) -> Bool {
+        let (queued, bytesHeld) = (sessions[s].state.outbound.queued, sessions[s].state.outbound.bytesHeld)
+        return Self.hasRoom(queued: queued, bytesHeld: bytesHeld, queuedBytesInAll: statistics.queuedBytes, limits)
+    }
+
+    static func hasRoom(queued: Int, bytesHeld: Int, queuedBytesInAll: Int, _ limits: Limits) -> Bool {
+        queued < limits.queuedMessagesMax && bytesHeld < limits.queuedBytesMax
+            && (queuedBytesInAll < limits.queuedBytesInAllMax || bytesHeld < queuedBytesUnlimited)
     }
 
     /// Does with a full queue what the policy says. False where the new message is to be dropped.

@@ -1,7 +1,7 @@
 import MQTTPackets
 import MQTTSessions
 
-/// What tests look at and nothing else does.
+/// What tests and operators look at.
 extension BrokerCore {
     /// What one session still has to do.
     package struct SessionInspection: Sendable, Equatable {
@@ -27,6 +27,25 @@ extension BrokerCore {
             replays: sessions[s].replays.count,
             isConnected: sessions[s].connection >= 0
         )
+    }
+
+    private static var sessionsOfPage: Int { 2_000 }
+
+    /// Sessions with something unfinished or dropped, a page of slots at a time; nil behind the last page.
+    package func queues(page: Int) -> [SessionQueue]? {
+        let slots = page * Self.sessionsOfPage..<(page + 1) * Self.sessionsOfPage
+        guard slots.lowerBound < sessions.count else { return nil }
+        return slots.clamped(to: sessions.indices).compactMap { s in
+            let outbound = sessions[s].state.outbound
+            guard !sessions[s].isFree, outbound.unfinished > 0 || sessions[s].drops.total > 0 else { return nil }
+            return SessionQueue(
+                clientID: sessions[s].state.clientID,
+                isConnected: sessions[s].connection >= 0,
+                messages: outbound.unfinished,
+                bytes: outbound.bytesHeld,
+                dropped: sessions[s].drops
+            )
+        }
     }
 
     /// Whether packets from this connection are still handled.

@@ -59,7 +59,7 @@ extension BrokerCore {
             statistics.packetsSent &+= UInt64(packets)
             connections[c].bytesHandedOver = bytes
             let chunks = connections[c].output.take()
-            let resumes = connections[c].isReadingPaused && !closes
+            let resumes = connections[c].isReadingPaused && !connections[c].isPausedForCommit && !closes
             if resumes { connections[c].isReadingPaused = false }
             output.append(OutputEntry(connection: id(c), chunks: chunks, closes: closes, resumes: resumes))
         }

@@ -129,7 +129,7 @@ extension BrokerCore {
                 packet: endsAtLeastOnce ? .puback(answer) : .pubrec(answer),
                 endsAtLeastOnce: endsAtLeastOnce
             )
-            waiting.bytes = view.topic.count + view.payload.count + MemoryLayout<WaitingAnswer>.stride
+            waiting.bytes += view.topic.count + view.payload.count
             return wait(c, waiting)
         }
         if endsAtLeastOnce { sessions[session(of: c)].state.inbound.acknowledged() }
@@ -204,8 +204,9 @@ extension BrokerCore {
             retained.count - system.lastPayloads.count >= limits.retainedMessagesMax
             || retained.bytesHeld + message.bytesHeld > limits.retainedBytesMax
         guard isOver else { return true }
-        // One that takes the place of another of no less bytes adds nothing.
-        return retained.get(topic).map { $0.message.bytesHeld >= message.bytesHeld } ?? false
+        // One that takes the place of another is no new one, and adds what it has more of bytes.
+        guard let old = retained.get(topic)?.message.bytesHeld else { return false }
+        return message.bytesHeld <= old || retained.bytesHeld - old + message.bytesHeld <= limits.retainedBytesMax
     }
 
     private mutating func deliver(

@@ -51,10 +51,13 @@ extension BrokerCore {
             }
             if budget <= 0 { return Received(consumed: at, next: .again) }
             if !connections[c].isWritable && owesTooMuchReading(c) { return wait(c, consumed: at) }
-            if connections[c].uncommittedBytes > 0 && owesTooManyCommits(c) { return waitForCommit(c, consumed: at) }
+            let isUncommitted = connections[c].uncommittedBytes > 0 || connections[c].lastTicket > committed
+            if isUncommitted && owesTooManyCommits(c) { return waitForCommit(c, consumed: at) }
+            let before = ticket
             do throws(DecodingError) {
                 guard let packetBytes = try receivePacket(bytes, at: at, c) else { break }
                 at &+= packetBytes
+                if ticket > before { connections[c].lastTicket = ticket }
             } catch {
                 fail(c, error, bytes, at)
             }
@@ -75,7 +78,8 @@ extension BrokerCore {
     }
 
     private mutating func waitForCommit(_ c: Int, consumed: Int) -> Received {
-        pausedForCommit.append(id(c))
+        if !connections[c].isPausedForCommit { pausedForCommit.append(id(c)) }
+        connections[c].isPausedForCommit = true
         return wait(c, consumed: consumed)
     }
 

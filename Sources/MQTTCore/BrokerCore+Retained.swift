@@ -36,6 +36,12 @@ extension BrokerCore {
     mutating func continueReplay(_ s: Int, _ c: Int) -> Bool {
         guard let replay = sessions[s].replays.first else { return false }
         guard sessions[s].state.outbound.queued < Self.replayQueuedMax else { return false }
+        // What there is no room for is still owed, and comes once the client has taken what came before.
+        guard replay.options.qos == .atMostOnce || hasRoom(s) else { return false }
+        guard takesMore(c) else {
+            becomeHungry(c)
+            return false
+        }
         switch retained.next(after: replay.key, matching: replay.filter, budget: &budget) {
         case .more(let key):
             sessions[s].replays[0].key = key

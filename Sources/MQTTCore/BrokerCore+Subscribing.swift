@@ -79,16 +79,23 @@ extension BrokerCore {
 
     // MARK: Shared subscriptions
 
-    /// The member whose turn it is: connected ones first, those whose queue is not full before the others.
+    /// The member whose turn it is: connected ones first, those with a short queue before the others, and last those
+    /// whose queue is full.
     mutating func selectMember(_ group: Int32, qos: QoS) -> Int32? {
         let sessions = sessions
         let connections = connections
-        let limit = limits.inFlightMax
+        let (limits, queuedBytes) = (limits, statistics.queuedBytes)
         return tree.selectMember(group) { session in
             let connection = Int(sessions[Int(session)].connection)
+            let queued = sessions[Int(session)].state.outbound.queued
+            let bytesHeld = sessions[Int(session)].state.outbound.bytesHeld
+            let hasRoom =
+                qos == .atMostOnce
+                || Self.hasRoom(queued: queued, bytesHeld: bytesHeld, queuedBytesInAll: queuedBytes, limits)
+            guard hasRoom else { return 3 }
             guard connection >= 0 else { return qos == .atMostOnce ? nil : 2 }
             guard connections[connection].state == .connected else { return 1 }
-            return sessions[Int(session)].state.outbound.queued > limit ? 1 : 0
+            return queued > limits.inFlightMax ? 1 : 0
         }
     }
 

@@ -70,6 +70,8 @@ package struct SendBuffer: Sendable {
         let written = head.packetBytes &- (isShared ? view.payload.count : 0)
         packets &+= 1
         bytes &+= head.packetBytes
+        // A chunk is not outgrown: its storage would double, and half of it be empty.
+        if current.readableBytes &+ written > Self.chunkBytesMax && current.readableBytes > 0 { seal() }
         current.writeWithUnsafeMutableBytes(minimumWritableBytes: written) { target in
             head.write(to: target, source, view, includingPayload: !isShared)
         }

@@ -8,8 +8,8 @@ struct WaitingAnswer: Sendable {
     var packet: Packet
     /// Whether it ends a QoS 1 publish of the receive window.
     var endsAtLeastOnce = false
-    /// Of the publish that it answers.
-    var bytes = 0
+    /// Its own, and those of the publish that it answers.
+    var bytes = MemoryLayout<WaitingAnswer>.stride
 }
 
 /// One connection, from accept to close.
@@ -40,6 +40,8 @@ struct ConnectionSlot: Sendable {
     var bytesHandedOver = 0
     var bytesInTransport = 0
     var isReadingPaused = false
+    /// Whether it is paused until more is committed: output alone does not resume it.
+    var isPausedForCommit = false
     /// Whether it is in its loop's list of connections that have more to be sent.
     var isHungry = false
     var isPumping = false
@@ -54,8 +56,10 @@ struct ConnectionSlot: Sendable {
     /// Whether the deadline has passed once: only the second time ends the connection, after it was offered a read.
     var isSuspect = false
     var waiting = Deque<WaitingAnswer>()
-    /// Bytes of the publishes whose answers wait.
+    /// Bytes of the answers that wait, and of the publishes that they answer.
     var uncommittedBytes = 0
+    /// The ticket of the last change that one of its packets made.
+    var lastTicket: UInt64 = 0
     /// Whether it is to be ended because its session's queue is full.
     var isOverflowing = false
 }

@@ -52,6 +52,20 @@ public struct Drops: Sendable, Equatable {
     }
 }
 
+/// What waits for one session, and what it has lost.
+public struct SessionQueue: Sendable, Equatable {
+    /// Of its client.
+    public let clientID: String
+    /// Whether it has a connection.
+    public let isConnected: Bool
+    /// Messages at QoS 1 and 2, queued or in flight.
+    public let messages: Int
+    /// Bytes that they hold.
+    public let bytes: Int
+    /// Copies for it that were dropped since it began.
+    public let dropped: Drops
+}
+
 /// Figures of the whole broker. What is counted is counted since its start.
 public struct Statistics: Sendable, Equatable {
     /// Milliseconds.

@@ -60,6 +60,20 @@ public final class MQTTBroker: Service {
     /// Figures of the whole broker, as of now.
     public var statistics: Statistics { core.withLock { core, _ in core.currentStatistics } }
 
+    /// The sessions with the longest queues, the longest first; then those that have lost the most.
+    public func largestQueues(_ count: Int = 10) -> [SessionQueue] {
+        var largest: [SessionQueue] = []
+        var page = 0
+        while let queues = core.withLock({ [page] core, _ in core.queues(page: page) }) {
+            largest = (largest + queues).sorted {
+                ($0.messages, $0.dropped.total) > ($1.messages, $1.dropped.total)
+            }
+            largest = Array(largest.prefix(count))
+            page += 1
+        }
+        return largest
+    }
+
     /// The topics with the most messages in the time to come, the busiest first. Topics that were not busy before may
     /// be missing.
     public func busiestTopics(_ count: Int = 10, during time: Duration = .seconds(1)) async throws -> [TopicRate] {

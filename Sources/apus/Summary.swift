@@ -12,12 +12,12 @@ struct SummaryPrinter: Service {
         await cancelWhenGracefulShutdown {
             for await _ in await UnixSignalsSequence(trapping: .sigusr1) {
                 guard let topics = try? await broker.busiestTopics() else { return }
-                StandardError.print(Self.text(broker.statistics, topics))
+                StandardError.print(Self.text(broker.statistics, broker.largestQueues(5), topics))
             }
         }
     }
 
-    static func text(_ now: Statistics, _ topics: [TopicRate]) -> String {
+    static func text(_ now: Statistics, _ queues: [SessionQueue], _ topics: [TopicRate]) -> String {
         let turns = max(1, now.turns)
         var lines = [
             "apus \(MQTTBroker.version), up for \(now.uptime / 1_000) s",
@@ -33,6 +33,10 @@ struct SummaryPrinter: Service {
         ]
         let drops = DropCause.allCases.filter { now.dropped[$0] > 0 }.map { "\(now.dropped[$0]) \($0.name)" }
         lines.append("dropped     " + (drops.isEmpty ? "0" : drops.joined(separator: ", ")))
+        lines += queues.map { queue in
+            "queue       \(queue.messages) messages, \(queue.bytes) bytes, \(queue.dropped.total) dropped  "
+                + "\(queue.clientID.debugDescription)\(queue.isConnected ? "" : " (offline)")"
+        }
         lines += topics.map { topic in
             "topic       \(Int(topic.messagesPerSecond.rounded())) messages/s  \(topic.topic.debugDescription)"
         }

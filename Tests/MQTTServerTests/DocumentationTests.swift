@@ -12,8 +12,13 @@ import Testing
         let rows = Limits.table.map { limit in
             "| `\(limit.name)` | \(limit.unit) | \(limit.defaultDescription) | \(limit.effect) |"
         }
-        try check("limits.md", [Self.introduction, "", "| name | unit | default | what happens at the limit |",
-            "|---|---|---|---|"] + rows + ["", Self.remarks, ""])
+        try check(
+            "limits.md",
+            [
+                Self.introduction, "", "| name | unit | default | what happens at the limit |",
+                "|---|---|---|---|",
+            ] + rows + ["", Self.remarks, ""]
+        )
     }
 
     private func check(_ name: String, _ lines: [String]) throws {

@@ -2,16 +2,15 @@
 
 Each client has random numbers of its own, from the seed and its number: what it does can be repeated, when it does it cannot.
 """
-import asyncio, collections, os, random, resource, socket, struct, sys
+import asyncio, collections, os, random, resource, socket, struct, sys, traceback
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "Conformance"))
 import codec
 from codec import V5, V31, V311
 
-AREAS, THINGS, STATES, FLOODS = 200, 10, 400, 4
 SUBSCRIPTIONS_MAX, UNACKNOWLEDGED_MAX, UNWRITTEN_BYTES_MAX = 4, 20, 256 << 10
-PAUSE_SECONDS, AWAY_SECONDS, STALL_SECONDS = 1.5, 2, (0.5, 6)      # the first two on average
+PAUSE_SECONDS, AWAY_SECONDS, STALL_SECONDS = 0.7, 2, (0.5, 6)      # the first two on average
 ANSWER_SECONDS_MAX = 30
 CHECKED_EVERY = 16                                                  # one PUBLISH of so many is decoded strictly
 NEVER = 0xFFFFFFFF
@@ -20,6 +19,37 @@ PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP = range(3, 8)
 QUOTA_EXCEEDED, NOT_FOUND, NO_MATCHING_SUBSCRIBERS = 0x97, 0x92, 0x10
 # Keep alive of one that stalls, a takeover, and a client that takes nothing for longer than the drain time.
 EXPECTED_GOODBYES = {0x8D, 0x8E, QUOTA_EXCEEDED}
+
+
+class Topics:
+    """More clients have more topics, so that a message has as many receivers with few of them."""
+    THINGS = 10
+
+    def __init__(self, clients):
+        self.areas, self.states, self.floods = max(1, clients // 10), max(1, clients // 3), max(1, clients // 500)
+
+    def thing(self, random):
+        return f"soak/{random.randrange(self.areas)}/{random.randrange(self.THINGS)}"
+
+    def state(self, random):
+        """Retained."""
+        return f"state/{random.randrange(self.states)}"
+
+    def flood(self, random):
+        """Of large messages."""
+        return f"flood/{random.randrange(self.floods)}"
+
+    def filter(self, random):
+        area, thing, kind = random.randrange(self.areas), random.randrange(self.THINGS), random.random()
+        if kind < 0.55:
+            return f"soak/{area}/{thing}"
+        if kind < 0.68:
+            return f"soak/{area}/+"
+        if kind < 0.78:
+            return f"soak/{area}/#"
+        if kind < 0.95:
+            return f"$share/group/soak/{area}/#"
+        return f"soak/+/{thing}" if kind < 0.955 else f"{self.state(random)}/#" if kind < 0.99 else "state/+"
 
 
 class Numbers(collections.Counter):
@@ -45,7 +75,7 @@ class Link(asyncio.Protocol):
         self.pending = {}           # packet id -> how many filters of a SUBSCRIBE or UNSUBSCRIBE
         self.aliases = {}           # topic -> alias, as this client has defined them
         self.aliases_max = self.unacknowledged_max = 0
-        self.transport = None
+        self.transport, self.is_owed_connack = None, False
         self.accepted = client.loop.create_future()
         self.lost = client.loop.create_future()
 
@@ -58,7 +88,8 @@ class Link(asyncio.Protocol):
 
     def connection_lost(self, error):
         self.lost.set_result(None)
-        if not self.accepted.done():
+        if self.is_owed_connack and not self.accepted.done():
+            self.numbers.error(f"{self.client.id}: the broker closes instead of CONNACK: {error}")
             self.accepted.set_result(False)
 
     def write(self, data):
@@ -112,7 +143,8 @@ class Link(asyncio.Protocol):
         if self.numbers["messages received"] % CHECKED_EVERY == 0:
             codec.decode(self.version, data[at:end])
         qos = data[at] >> 1 & 3
-        if qos == 0:
+        # What a connection still delivers after another has taken its session over comes again there, or was of a session before.
+        if qos == 0 or self is not self.client.link:
             return
         after_topic = body + 2 + (data[body] << 8 | data[body + 1])
         packet_id = data[after_topic:after_topic + 2]
@@ -125,18 +157,18 @@ class Link(asyncio.Protocol):
 
     def answer_received(self, kind, packet_id, reason):
         raw, waiting = struct.pack("!H", packet_id), self.client.unacknowledged
+        if self is not self.client.link:
+            return
         if kind == PUBREL:
             self.client.unreleased.discard(raw)
             self.answers += b"\x70\x02" + raw
-            return
-        if self is not self.client.link:
             return
         sent = waiting.get(packet_id)
         wanted = {PUBACK: "PUBACK", PUBREC: "PUBREC", PUBCOMP: "PUBCOMP"}[kind]
         if sent is None or sent[0] != wanted:
             self.numbers.error(f"{self.client.id}: {wanted} of packet id {packet_id}, which waits for {sent and sent[0]}")
         elif kind == PUBREC and reason < 0x80:
-            waiting[packet_id] = ("PUBCOMP", b"\x62\x02" + raw)
+            waiting[packet_id] = ("PUBCOMP", None)
             self.answers += b"\x62\x02" + raw
         else:
             del waiting[packet_id]
@@ -170,14 +202,15 @@ class Link(asyncio.Protocol):
 class Client:
     """One client identifier, and the session's other end."""
 
-    def __init__(self, address, number, seed, numbers, loop):
-        self.address, self.id, self.numbers, self.loop = address, f"soak-{number}", numbers, loop
+    def __init__(self, address, number, topics, seed, numbers, loop):
+        self.address, self.id, self.topics, self.numbers, self.loop = address, f"soak-{number}", topics, numbers, loop
         self.random = random.Random(f"{seed}/{number}")
         self.link = None
         self.filters = []           # of the session
-        self.unacknowledged = {}    # packet id -> what it waits for, the packet to repeat
+        self.unacknowledged = {}    # packet id -> what it waits for, the message to repeat
         self.unreleased = set()     # packet ids of the broker at QoS 2
         self.last_id = 0
+        self.is_ending, self.awake = False, loop.create_future()
 
     # Coming
 
@@ -185,27 +218,35 @@ class Client:
         """Connects; takes over the connection that there is. False where the broker was not willing or there in time."""
         version = self.random.choices((V31, V311, V5), (1, 2, 3))[0]
         link = Link(self, version)
+        link.is_owed_connack = True
+        self.numbers["connects"] += 1
         try:
-            await asyncio.wait_for(self.open(link), ANSWER_SECONDS_MAX)
-            link.write(codec.connect(version, self.id, **(fields or self.session(version))))
-            self.numbers["connects"] += 1
-            return await asyncio.wait_for(asyncio.shield(link.accepted), ANSWER_SECONDS_MAX)
+            await self.open(link, codec.connect(version, self.id, **(fields or self.session(version))))
+            return await asyncio.wait_for(link.accepted, ANSWER_SECONDS_MAX)
         except TimeoutError:
             self.numbers.error(f"{self.id}: no connection and CONNACK within {ANSWER_SECONDS_MAX} s")
+            if link.transport:
+                link.transport.abort()
         except OSError as error:
             self.numbers.error(f"{self.id}: cannot connect: {error}")
         return False
 
-    async def open(self, link):
-        """Narrow connections fill fast when they are not read: small segments keep the broker's socket buffer small too."""
+    async def open(self, link, first):
+        """Connects and sends the first bytes, without a turn of the event loop in between: it may be late.
+
+        Narrow connections fill fast when they are not read: small segments keep the broker's socket buffer small too.
+        """
         s = socket.socket()
         try:
-            s.setblocking(False)
             if self.random.random() < 0.3:
                 s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
                 s.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1024)
             s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await self.loop.sock_connect(s, self.address)
+            s.settimeout(ANSWER_SECONDS_MAX)
+            s.connect(self.address)
+            s.sendall(first)
+            self.numbers["bytes written"] += len(first)
+            s.setblocking(False)
             await self.loop.create_connection(lambda: link, sock=s)
         except BaseException:
             s.close()
@@ -218,10 +259,10 @@ class Client:
         fields["keep_alive"] = pick.choice((0, 5, 60))
         if pick.random() < 0.3:
             delay = {"will_delay_interval": pick.choice((1, 2, 5))} if version == V5 and pick.random() < 0.5 else {}
-            topic, retain = (self.a_state(), True) if pick.random() < 0.3 else (self.a_topic(), False)
+            topic, retain = (self.topics.state(pick), True) if pick.random() < 0.3 else (self.topics.thing(pick), False)
             fields["will"] = codec.Will(topic, b"gone", pick.randrange(3), retain, delay)
         if version == V5:
-            fields["properties"] = {"session_expiry_interval": pick.choice((0, 1, 3, 15, 15, NEVER))}
+            fields["properties"] = {"session_expiry_interval": pick.choice((0, 1, 3, 10, 10, NEVER))}
             if pick.random() < 0.3:
                 fields["properties"]["receive_maximum"] = pick.choice((1, 5, 20))
             if pick.random() < 0.5:
@@ -240,49 +281,47 @@ class Client:
                 self.filters.clear()
             self.unacknowledged.clear()
             self.unreleased.clear()
-        for wanted, packet in self.unacknowledged.values():
-            link.write(packet)
+        for packet_id, (wanted, message) in self.unacknowledged.items():
+            if wanted == "PUBCOMP":
+                link.write(codec.acknowledgement(link.version, "PUBREL", packet_id))
+            else:
+                self.numbers["messages repeated"] += 1
+                link.write(codec.publish(link.version, dup=True, packet_id=packet_id, **message))
 
     # Living
 
+    async def rest(self, seconds):
+        """Does nothing for so long, or until the load ends."""
+        if not self.is_ending:
+            self.awake = self.loop.create_future()
+            self.loop.call_later(seconds, wake, self.awake)
+            await self.awake
+
+    def end(self):
+        self.is_ending = True
+        wake(self.awake)
+
     async def live(self):
-        await asyncio.sleep(self.random.uniform(0, 3))
-        while True:
+        await self.rest(self.random.uniform(0, 3))
+        while not self.is_ending:
             if await self.come():
                 await self.act_until_it_goes()
-            await asyncio.sleep(self.random.expovariate(1 / AWAY_SECONDS))
+            await self.rest(self.random.expovariate(1 / AWAY_SECONDS))
             if self.random.random() < 0.1:
                 await self.die_within_connect()
 
     async def act_until_it_goes(self):
         actions = (self.publish, self.subscribe, self.unsubscribe, self.ping, self.stall, self.take_over)
-        while self.link.is_open:
-            await asyncio.sleep(self.random.expovariate(1 / PAUSE_SECONDS))
-            if self.random.random() < 0.06:
+        while self.link.is_open and not self.is_ending:
+            await self.rest(self.random.expovariate(1 / PAUSE_SECONDS))
+            if self.random.random() < 0.04:
                 return self.go()
             if self.link.is_open and self.link.transport.get_write_buffer_size() < UNWRITTEN_BYTES_MAX:
                 action = self.random.choices(actions, (55, 14, 6, 5, 4, 4))[0]()
                 if action:
                     await action
-        self.numbers["closed by the broker"] += 1
-
-    def a_topic(self):
-        return f"soak/{self.random.randrange(AREAS)}/{self.random.randrange(THINGS)}"
-
-    def a_state(self):
-        return f"state/{self.random.randrange(STATES)}"
-
-    def a_filter(self):
-        area, thing, kind = self.random.randrange(AREAS), self.random.randrange(THINGS), self.random.random()
-        if kind < 0.55:
-            return f"soak/{area}/{thing}"
-        if kind < 0.68:
-            return f"soak/{area}/+"
-        if kind < 0.78:
-            return f"soak/{area}/#"
-        if kind < 0.95:
-            return f"$share/group/soak/{area}/#"
-        return f"soak/+/{thing}" if kind < 0.955 else f"state/{self.random.randrange(10)}/#" if kind < 0.99 else "state/+"
+        if not self.link.is_open:
+            self.numbers["closed by the broker"] += 1
 
     def next_id(self):
         while True:
@@ -293,13 +332,13 @@ class Client:
     def publish(self):
         kind = self.random.random()
         if kind < 0.01:
-            topic = f"flood/{self.random.randrange(FLOODS)}"
+            topic = self.topics.flood(self.random)
             for _ in range(8):
                 self.publish_one(topic, bytes(self.random.choice((2000, 8000, 30000))))
         elif kind < 0.15:
-            self.publish_one(self.a_state(), os.urandom(2) * self.random.randrange(100), retain=True)
+            self.publish_one(self.topics.state(self.random), self.random.randbytes(2) * self.random.randrange(100), retain=True)
         else:
-            topic = self.a_topic()
+            topic = self.topics.thing(self.random)
             for _ in range(self.random.randrange(1, 5)):
                 self.publish_one(topic, bytes(self.random.randrange(200)))
 
@@ -311,8 +350,8 @@ class Client:
             properties["message_expiry_interval"] = self.random.choice((1, 60))
         if qos:
             packet_id = self.next_id()
-            again = codec.publish(link.version, topic, payload, qos=qos, retain=retain, dup=True, packet_id=packet_id, properties=properties)
-            self.unacknowledged[packet_id] = ("PUBACK" if qos == 1 else "PUBREC", again)
+            message = {"topic": topic, "payload": payload, "qos": qos, "retain": retain, "properties": dict(properties)}
+            self.unacknowledged[packet_id] = ("PUBACK" if qos == 1 else "PUBREC", message)
         if link.version == V5 and self.random.random() < 0.3:
             if topic in link.aliases:
                 properties["topic_alias"], topic = link.aliases[topic], ""
@@ -324,7 +363,7 @@ class Client:
     def subscribe(self, *filters):
         if not filters and len(self.filters) >= SUBSCRIPTIONS_MAX:
             return self.unsubscribe()
-        filters = filters or [self.a_filter() for _ in range(self.random.choice((1, 1, 2)))]
+        filters = filters or [self.topics.filter(self.random) for _ in range(self.random.choice((1, 1, 2)))]
         link, packet_id, properties = self.link, self.next_id(), {}
         if link.version == V5 and self.random.random() < 0.3:
             properties["subscription_identifier"] = self.random.randrange(1, 300)
@@ -354,11 +393,11 @@ class Client:
 
     async def stall(self):
         """Reads nothing for a while, of more than the buffers on the way take."""
-        link, filter = self.link, f"flood/{self.random.randrange(FLOODS)}"
+        link, filter = self.link, self.topics.flood(self.random)
         self.numbers["stalls"] += 1
         self.subscribe(filter)
         link.transport.pause_reading()
-        await asyncio.sleep(self.random.uniform(*STALL_SECONDS))
+        await self.rest(self.random.uniform(*STALL_SECONDS))
         if link.is_open:
             link.transport.resume_reading()
             self.unsubscribe(filter)
@@ -384,18 +423,14 @@ class Client:
         elif way == 1:
             link.write(codec.disconnect(link.version, reason=4))     # with the will
         elif way < 4:
-            link.write(codec.publish(link.version, self.a_topic(), bytes(1000))[:self.random.randrange(1, 1000)])
+            link.write(codec.publish(link.version, self.topics.thing(self.random), bytes(1000))[:self.random.randrange(1, 1000)])
         self.numbers["left" if way < 2 else "died"] += 1
         die(link.transport, with_reset=way in (3, 4))
 
     async def die_within_connect(self):
-        link = Link(self, V5)
-        try:
-            await self.open(link)
-        except OSError:
-            return
-        link.write(codec.connect(V5, self.id)[:self.random.randrange(12)])
-        await asyncio.sleep(self.random.uniform(0, 1))
+        link, first = Link(self, V5), codec.connect(V5, self.id)
+        await self.open(link, first[:self.random.randrange(12)])
+        await self.rest(self.random.uniform(0, 1))
         die(link.transport, with_reset=self.random.random() < 0.5)
 
     async def end_session(self):
@@ -407,7 +442,14 @@ class Client:
                 self.numbers.error(f"{self.id}: the connection is still open {ANSWER_SECONDS_MAX} s after DISCONNECT")
 
 
+def wake(future):
+    if not future.done():
+        future.set_result(None)
+
+
 def die(transport, with_reset):
+    if transport.is_closing():
+        return
     if with_reset:
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         transport.abort()
@@ -415,16 +457,18 @@ def die(transport, with_reset):
         transport.close()
 
 
-async def run_clients(address, members, seed, seconds, numbers):
+async def run_clients(address, members, topics, seed, seconds, numbers):
     loop = asyncio.get_running_loop()
-    clients = [Client(address, number, seed, numbers, loop) for number in members]
+    clients = [Client(address, number, topics, seed, numbers, loop) for number in members]
     lives = [asyncio.create_task(client.live()) for client in clients]
-    done, _ = await asyncio.wait(lives, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
-    for life in lives:
-        life.cancel()
+    await asyncio.wait(lives, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
+    # None is cut off while it connects: a CONNECT that is still under way would begin a session after the last one.
+    for client in clients:
+        client.end()
     for result in await asyncio.gather(*lives, return_exceptions=True):
-        if not isinstance(result, asyncio.CancelledError):
-            numbers.error(f"the load itself failed: {result!r}")
+        if result:
+            numbers.errors.insert(0, f"the load itself failed: {''.join(traceback.format_exception(result))}")
+            numbers["errors"] += 1
     for client in clients:
         if client.link:
             client.go()
@@ -436,12 +480,12 @@ async def run_clients(address, members, seed, seconds, numbers):
     await asyncio.gather(*map(end, clients))
 
 
-def run(address, members, seed, seconds, niceness, results):
+def run(address, members, topics, seed, seconds, niceness, results):
     """One process of the load. Its numbers and errors go into `results`, a pipe."""
     os.nice(niceness)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     numbers = Numbers()
-    asyncio.run(run_clients(address, members, seed, seconds, numbers))
+    asyncio.run(run_clients(address, members, topics, seed, seconds, numbers))
     numbers["processor ms"] = int(1000 * sum(os.times()[:2]))
     results.send((dict(numbers), numbers.errors))

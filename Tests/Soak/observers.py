@@ -3,7 +3,7 @@ import sys, threading, time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "Integration"))
-from raw import Closed, Raw
+from raw import PUBACK, PUBLISH, Message, Raw, acknowledgement
 
 TREE = "$SYS/broker/"
 CAUSES = TREE + "publish/messages/dropped/"
@@ -22,7 +22,7 @@ class Observer(threading.Thread):
             while not self.is_ending.is_set():
                 self.observe()
         except Exception as error:
-            self.failure = f"{type(self).__name__}: {type(error).__name__} {error}"
+            self.failure = f"the {type(self).__name__.lower()} cannot go on: {type(error).__name__} {error}"
 
     def end(self):
         self.is_ending.set()
@@ -67,7 +67,7 @@ class Monitor(Observer):
 
     def __init__(self, port):
         super().__init__()
-        self.raw = Raw.connected(port, "soak-monitor")
+        self.raw = Raw.connected(port, "soak-monitor", keep_alive=0)
         self.raw.subscribe(TREE + "#")
         self.payloads, self.figures, self.moments = {}, None, 0
         self.messages = self.bytes = 0
@@ -115,15 +115,23 @@ class Bystander(Observer):
         super().__init__()
         self.raw = Raw.connected(port, "soak-bystander", keep_alive=0, wait=30)
         self.raw.subscribe("bystander", qos=1)
-        self.waits, self.next_at = [], time.monotonic()
+        self.waits, self.begun_at, self.next_at = [], time.monotonic(), time.monotonic()
+        # How late the system let this thread go on, at most: what the broker cannot be blamed for.
+        self.late, self.longest = 0, (0, 0)     # the longest wait, and when it began
 
     def observe(self):
         packet_id = len(self.waits) % 65535 + 1
         begun = time.monotonic()
         self.raw.publish("bystander", b"%d" % packet_id, 1, packet_id)
-        kinds = {self.raw.read()[0] & 0xF0 for _ in range(2)}
+        for _ in range(2):
+            first, body = self.raw.read()
+            assert first & 0xF0 in (PUBACK, PUBLISH), f"PUBACK or the message expected: {first:02x}"
+            if first & 0xF0 == PUBLISH:
+                message = Message.parse(first, body, 4)
         self.waits.append(time.monotonic() - begun)
-        assert kinds == {0x30, 0x40}, f"PUBACK and the message expected: {kinds}"
-        self.acknowledge()
+        self.longest = max(self.longest, (self.waits[-1], begun - self.begun_at))
+        assert int(message.payload) == packet_id, f"message {packet_id} expected: {message}"
+        self.raw.send(acknowledgement(PUBACK, message.packet_id))
         self.next_at = max(self.next_at + self.PERIOD_SECONDS, time.monotonic())
         self.is_ending.wait(self.next_at - time.monotonic())
+        self.late = max(self.late, time.monotonic() - self.next_at)

@@ -1,0 +1,129 @@
+import MQTTCore
+import MQTTPackets
+import MQTTServer
+import NIOCore
+import Testing
+
+@Suite("Queue policies over sockets", .timeLimit(.minutes(1))) struct LimitQueueTests {
+    @Test(
+        "drop-newest: a message that nobody can take is answered 0x97, and its packet identifier is free again",
+        arguments: [QoS.atLeastOnce, .exactlyOnce]
+    )
+    func dropNewest(_ qos: QoS) async throws {
+        try await withLimits {
+            $0.limits.queuedMessagesMax = 2
+            $0.queuePolicy = .dropNewest
+        } _: { trial in
+            try await trial.sleeper("sleeper", "t", .atLeastOnce)
+            let publisher = try await trial.connect()
+            for id in 1...UInt16(2) {
+                #expect(try await publisher.reason(publishing: "t", "\(id)", qos, id: id) == .success)
+            }
+            #expect(try await publisher.reason(publishing: "t", "lost", qos, id: 3) == .quotaExceeded)
+            if qos == .exactlyOnce {
+                try await publisher.send(.pubrel(Acknowledgement(packetID: 3)))
+                let unknown = Acknowledgement(packetID: 3, reasonCode: .packetIdentifierNotFound)
+                #expect(try await publisher.next() == .pubcomp(unknown))
+            }
+            #expect(trial.broker.statistics.dropped[.queueFull] == 1)
+            try await trial.bystander.isServed()
+            let sleeper = try await trial.connect("sleeper", expiry: 600)
+            #expect(try await sleeper.nextPayloads(2) == ["1", "2"])
+            try await sleeper.ping()
+            #expect(try await publisher.reason(publishing: "t", "taken", qos, id: 3) == .success)
+            #expect(try await sleeper.nextPayload() == "taken")
+        }
+    }
+
+    @Test("drop-newest: a message is answered success if one of its receivers can take it")
+    func oneOfTwo() async throws {
+        try await withLimits {
+            $0.limits.queuedMessagesMax = 1
+            $0.queuePolicy = .dropNewest
+        } _: { trial in
+            try await trial.sleeper("full", "t", .atLeastOnce)
+            let free = try await trial.connect()
+            try await free.subscribe("t", .atLeastOnce)
+            let publisher = try await trial.connect()
+            for number in 1...10 {
+                #expect(try await publisher.reason(publishing: "t", "\(number)") == .success)
+                #expect(try await free.nextPayloads(1) == ["\(number)"])
+            }
+            #expect(trial.broker.statistics.dropped[.queueFull] == 9)
+            try await trial.bystander.isServed()
+            let full = try await trial.connect("full", expiry: 600)
+            #expect(try await full.nextPayloads(1) == ["1"])
+            try await full.ping()
+        }
+    }
+
+    @Test(
+        "drop-oldest: a session that comes back gets the newest messages",
+        arguments: [QoS.atLeastOnce, .exactlyOnce]
+    )
+    func dropOldest(_ qos: QoS) async throws {
+        try await withLimits {
+            $0.limits.queuedMessagesMax = 3
+            $0.queuePolicy = .dropOldest
+        } _: { trial in
+            try await trial.sleeper("sleeper", "t", .atLeastOnce)
+            let publisher = try await trial.connect()
+            for id in 1...UInt16(10) {
+                #expect(try await publisher.reason(publishing: "t", "\(id)", qos, id: id) == .success)
+            }
+            #expect(trial.broker.statistics.dropped[.queueFull] == 7)
+            try await trial.bystander.isServed()
+            let sleeper = try await trial.connect("sleeper", expiry: 600)
+            #expect(try await sleeper.nextPayloads(3) == ["8", "9", "10"])
+            try await sleeper.ping()
+        }
+    }
+
+    @Test(
+        "disconnect: a receiver with a full queue is ended, and its session keeps what was queued",
+        arguments: [ProtocolVersion.v3_1_1, .v5]
+    )
+    func disconnect(_ version: ProtocolVersion) async throws {
+        try await withLimits {
+            $0.limits.queuedMessagesMax = 2
+            $0.limits.inFlightMax = 1
+            $0.queuePolicy = .disconnect
+        } _: { trial in
+            let receiver = try await trial.connect("receiver", version: version, expiry: 600)
+            try await receiver.subscribe("t", .atLeastOnce)
+            let publisher = try await trial.connect()
+            for number in 1...3 { #expect(try await publisher.reason(publishing: "t", "\(number)") == .success) }
+            #expect(try await receiver.nextPayload() == "1")
+            #expect(try await trial.bystander.sees(silent: receiver))
+            #expect(try await publisher.reason(publishing: "t", "lost") == .quotaExceeded)
+            if version == .v5 {
+                #expect(try await receiver.disconnectReason() == .quotaExceeded)
+            } else {
+                #expect(try await receiver.nextOrEnd() == nil)
+            }
+            #expect(trial.broker.statistics.dropped[.queueFull] == 1)
+            try await trial.bystander.isServed()
+            let again = try await trial.connect("receiver", version: version, expiry: 600)
+            #expect(try await again.nextPayloads(3) == ["1", "2", "3"])
+            try await again.ping()
+        }
+    }
+
+    @Test("what the broker says of itself takes no room from retained messages of clients")
+    func ownMessages() async throws {
+        try await withLimits {
+            $0.systemTopicsInterval = .milliseconds(50)
+            $0.limits.retainedMessagesMax = 2
+        } _: { trial in
+            let broker = trial.broker
+            try await trial.bystander.wait(for: "messages below $SYS") { broker.statistics.retainedMessages > 2 }
+            let publisher = try await trial.connect()
+            for topic in ["a", "b"] {
+                #expect(try await publisher.reason(publishing: topic, isRetained: true) == .noMatchingSubscribers)
+            }
+            #expect(try await publisher.reason(publishing: "c", isRetained: true) == .quotaExceeded)
+            #expect(broker.statistics.dropped[.notRetained] == 1)
+            try await trial.bystander.isServed()
+        }
+    }
+}
