@@ -14,16 +14,29 @@ void apus_trim_memory(void) {
 #endif
 }
 
+#if defined(__linux__)
+// "max" where there is no limit: then nothing is read.
+static int64_t limit_of(const char *group, int64_t bytes) {
+    char path[4200];
+    snprintf(path, sizeof path, "/sys/fs/cgroup%s/memory.max", group);
+    FILE *file = fopen(path, "r");
+    if (!file) return bytes;
+    long long limit = 0;
+    if (fscanf(file, "%lld", &limit) == 1 && limit > 0 && limit < bytes) bytes = limit;
+    fclose(file);
+    return bytes;
+}
+#endif
+
 int64_t apus_memory_bytes(void) {
     int64_t bytes = (int64_t)sysconf(_SC_PHYS_PAGES) * (int64_t)sysconf(_SC_PAGESIZE);
 #if defined(__linux__)
-    // "max" where there is no limit: then nothing is read.
-    FILE *file = fopen("/sys/fs/cgroup/memory.max", "r");
-    if (file) {
-        long long limit = 0;
-        if (fscanf(file, "%lld", &limit) == 1 && limit > 0 && limit < bytes) bytes = limit;
-        fclose(file);
-    }
+    bytes = limit_of("", bytes);
+    FILE *file = fopen("/proc/self/cgroup", "r");
+    if (!file) return bytes;
+    char group[4096];
+    if (fscanf(file, "0::%4095s", group) == 1) bytes = limit_of(group, bytes);
+    fclose(file);
 #endif
     return bytes;
 }

@@ -109,12 +109,15 @@ extension BrokerCore {
         connections[c].session = Int32(s)
         sessions[s].connection = Int32(c)
         sessions[s].state.connectionBegan()
+        pauseForReplays(s, c)
+        connections[c].asksForExpiry = connect.sessionExpiryInterval > 0
         setWill(connect.will.map(PendingWill.init), s)  // [MQTT-3.1.2-7]
         let properties = connect.properties
         connections[c].sendQuota = min(limits.inFlightMax, Int(properties[integer: .receiveMaximum] ?? .max))
         connections[c].packetBytesMax = Int(properties[integer: .maximumPacketSize] ?? .max)
         connections[c].aliasesIn = InboundAliases(
-            maximum: connect.version == .v5 ? UInt16(limits.topicAliasMaximum) : 0
+            maximum: connect.version == .v5 ? UInt16(limits.topicAliasMaximum) : 0,
+            bytesMax: limits.topicAliasBytesMax
         )
         let aliases = min(UInt32(limits.topicAliasMaximum), properties[integer: .topicAliasMaximum] ?? 0)
         connections[c].aliasesOut = OutboundAliases(maximum: Int(aliases))
@@ -204,7 +207,7 @@ extension BrokerCore {
             throw .malformed("a DISCONNECT reason code of servers")  // [MQTT-3.14.2-1]
         }
         if let expiry = disconnect.properties[integer: .sessionExpiryInterval] {
-            if sessions[s].state.expiryInterval == 0 && expiry != 0 {
+            if !connections[c].asksForExpiry && expiry != 0 {
                 throw .protocolError("a session expiry interval for a session that was to have none")
             }
             setExpiry(s, min(expiry, UInt32(limits.sessionExpiryMax)))
@@ -277,7 +280,7 @@ extension BrokerCore {
 
     private mutating func connectionEnded(of s: Int) {
         sessions[s].connection = -1
-        sessions[s].state.connectionEnded()
+        withQueue(s) { $0.connectionEnded() }
         let expiry = sessions[s].state.expiryInterval
         if let will = sessions[s].will {
             let delay = min(will.delay, expiry == .max ? .max : Int64(expiry) * 1_000)
@@ -307,7 +310,7 @@ extension BrokerCore {
         // A member that has gone must not be chosen again, least of all for its own messages.
         numbers.removeAll { number in
             guard !isLong || tree.subscriptions[Int(number)].shared >= 0 else { return false }
-            removeSubscription(number)
+            tree.remove(number)
             return true
         }
         redistribute(from: s, onlyUnsent: false)
@@ -318,32 +321,34 @@ extension BrokerCore {
         statistics.queuedBytes -= queue.bytesHeld
         tellDrops(s)
         sessionOfClient[Array(sessions[s].state.clientID.utf8)] = nil
-        if !queue.isEmpty || isLong {
-            discarded.append(Discarded(queue: queue, subscriptions: sessions[s].subscriptions))
+        statistics.sharedSubscriptions -= sessions[s].sharedSubscriptions
+        let bytes = sessions[s].subscriptionBytes
+        if !queue.isEmpty || isLong || !sessions[s].replays.isEmpty {
+            discarded.append(
+                Discarded(queue: queue, subscriptions: sessions[s].subscriptions, replays: sessions[s].replays)
+            )
         }
         sessions[s] = .free
         if numbers.isEmpty {
+            statistics.subscriptionBytes -= bytes
             freeSessions.append(Int32(s))
         } else {
-            graves.append(Grave(session: Int32(s), subscriptions: numbers))
+            graves.append(Grave(session: Int32(s), subscriptions: numbers, bytes: bytes))
         }
-    }
-
-    mutating func removeSubscription(_ number: Int32) {
-        if tree.subscriptions[Int(number)].shared >= 0 { statistics.sharedSubscriptions -= 1 }
-        tree.remove(number)
     }
 
     /// Goes on taking the subscriptions of ended sessions out of the tree, as far as this turn's budget goes.
     mutating func bury() {
-        while let grave = graves.last, budget > 0 {
-            let count = min(budget, grave.subscriptions.count)
-            for number in grave.subscriptions.suffix(count) { removeSubscription(number) }
-            graves[graves.count - 1].subscriptions.removeLast(count)
-            budget -= count
-            guard graves[graves.count - 1].subscriptions.isEmpty else { return }
+        // The other half is for what is due.
+        var left = (limits.deliveriesPerTurn + 1) / 2
+        while let last = graves.indices.last, left > 0 {
+            let count = min(left, graves[last].subscriptions.count)
+            for _ in 0..<count { tree.remove(graves[last].subscriptions.removeLast()) }
+            left -= count
+            guard graves[last].subscriptions.isEmpty else { return }
+            statistics.subscriptionBytes -= graves[last].bytes
+            freeSessions.append(graves[last].session)
             graves.removeLast()
-            freeSessions.append(grave.session)
         }
     }
 }

@@ -6,6 +6,8 @@ import NIOCore
 extension BrokerCore {
     /// Bytes of a queue that is not full when all queues together are.
     private static var queuedBytesUnlimited: Int { 64 << 10 }
+    /// Bytes of a send buffer that takes more although all together are full.
+    private static var sendBufferBytesUnlimited: Int { 16 << 10 }
 
     /// Gives a message to one session: into its connection's send buffer at QoS 0, through its queue at QoS 1 and 2.
     /// False where the queue is full.
@@ -72,9 +74,9 @@ extension BrokerCore {
 
     /// Whether there is room in a connection's send buffer for a QoS 0 message.
     func takesMore(_ c: Int) -> Bool {
-        if connections[c].isWritable { return connections[c].output.bytes < limits.sendBufferBytesMax }
-        return connections[c].output.bytes + connections[c].bytesInTransport < limits.sendBufferBytesMax
-            && statistics.unsentBytes < limits.sendBufferBytesInAllMax
+        let held = connections[c].output.bytes &+ connections[c].bytesInTransport
+        return held < limits.sendBufferBytesMax
+            && (statistics.unsentBytes < limits.sendBufferBytesInAllMax || held < Self.sendBufferBytesUnlimited)
     }
 
     /// Writes a PUBLISH, with an alias where the client takes them. False where it is larger than the client takes:
@@ -121,7 +123,7 @@ extension BrokerCore {
             drop(.sessionEnded, s, bytes: payloadBytes)
             return true
         }
-        guard hasRoom(s) || makeRoom(s) else {
+        guard hasRoom(s) || dropExpired(s) || makeRoom(s, bytes: entry.message?.bytesHeld ?? 0) else {
             drop(.queueFull, s, bytes: payloadBytes)
             return false
         }
@@ -138,17 +140,36 @@ extension BrokerCore {
         return Self.hasRoom(queued: queued, bytesHeld: bytesHeld, queuedBytesInAll: statistics.queuedBytes, limits)
     }
 
+    private func hasRoomOfItsOwn(_ s: Int) -> Bool {
+        sessions[s].state.outbound.queued < limits.queuedMessagesMax
+            && sessions[s].state.outbound.bytesHeld < limits.queuedBytesMax
+    }
+
     static func hasRoom(queued: Int, bytesHeld: Int, queuedBytesInAll: Int, _ limits: Limits) -> Bool {
         queued < limits.queuedMessagesMax && bytesHeld < limits.queuedBytesMax
             && (queuedBytesInAll < limits.queuedBytesInAllMax || bytesHeld < queuedBytesUnlimited)
     }
 
+    /// Expired messages take no room from new ones. True where there is room without those at the queue's head.
+    private mutating func dropExpired(_ s: Int) -> Bool {
+        while let oldest = sessions[s].state.outbound.oldestUnsent, oldest.expiresAt < now {
+            guard let dropped = withQueue(s, { $0.outbound.dropOldest() }) else { return false }
+            budget -= 1
+            drop(.expired, s, bytes: dropped.payloadBytes)  // [MQTT-3.3.2-5]
+            change(s) { .finished(incarnation: $0, number: dropped.number) }
+            if hasRoom(s) { return true }
+        }
+        return false
+    }
+
     /// Does with a full queue what the policy says. False where the new message is to be dropped.
-    private mutating func makeRoom(_ s: Int) -> Bool {
+    private mutating func makeRoom(_ s: Int, bytes: Int) -> Bool {
         switch configuration.queuePolicy {
         case .dropNewest: return false
         case .dropOldest:
-            while !hasRoom(s) {
+            // Where it is all queues together that are full, this one gives no more than what it takes.
+            let enough = sessions[s].state.outbound.bytesHeld - bytes
+            while !hasRoom(s) && !(hasRoomOfItsOwn(s) && sessions[s].state.outbound.bytesHeld <= enough) {
                 guard let oldest = withQueue(s, { $0.outbound.dropOldest() }) else { return false }
                 drop(.queueFull, s, bytes: oldest.payloadBytes)
                 change(s) { .finished(incarnation: $0, number: oldest.number) }
@@ -178,7 +199,7 @@ extension BrokerCore {
         guard count > 0 else { return }
         statistics.dropped.count(cause, UInt64(count))
         statistics.publishBytesDropped &+= UInt64(bytes)
-        guard s >= 0, !sessions[s].isFree else { return }
+        guard s >= 0, !sessions[s].isFree else { return dropsOfNobody.count(cause, UInt64(count)) }
         sessions[s].drops.count(cause, UInt64(count))
         guard !sessions[s].isDropping else { return }
         sessions[s].isDropping = true
@@ -202,14 +223,20 @@ extension BrokerCore {
         defer { connections[c].isPumping = false }
         let s = session(of: c)
         while true {
-            guard connections[c].output.bytes < limits.sendBufferBytesPaced else { return becomeHungry(c) }
-            let step = sessions[s].state.outbound.nextStep(
-                quota: connections[c].sendQuota,
-                bytesMax: limits.inFlightBytesMax,
-                committed: committed
-            )
+            guard connections[c].output.bytes < limits.sendBufferBytesPaced, takesMore(c) else {
+                return becomeHungry(c)
+            }
+            // What a client does not take is not added to: it goes on when it is writable again.
+            guard connections[c].isWritable else { return }
+            let (quota, bytesMax, committed) = (connections[c].sendQuota, limits.inFlightBytesMax, committed)
+            let step = withQueue(s) { $0.outbound.nextStep(quota: quota, bytesMax: bytesMax, committed: committed) }
             switch step {
-            case .publish(let number): sendQueued(number, s, c)
+            case .publish(let number):
+                // What is not sent, but dropped, takes from the turn all the same.
+                if !sendQueued(number, s, c) {
+                    budget -= 1
+                    guard budget > 0 else { return becomeHungry(c) }
+                }
             case .release(let number):
                 sessions[s].state.outbound.released()
                 answer(
@@ -225,13 +252,18 @@ extension BrokerCore {
         }
     }
 
-    private mutating func sendQueued(_ number: UInt64, _ s: Int, _ c: Int) {
+    /// False where the message was dropped.
+    private mutating func sendQueued(_ number: UInt64, _ s: Int, _ c: Int) -> Bool {
         let entry = sessions[s].state.outbound[number]
-        guard let message = entry.message else { return finish(number, s) }
+        guard let message = entry.message else {
+            finish(number, s)
+            return false
+        }
         // What was begun is completed, although expired [MQTT-4.3.3-7].
-        if message.expiresAt <= now && !entry.isBegun {
+        if message.expiresAt < now && !entry.isBegun {
             drop(.expired, s, bytes: message.view.payload.count)  // [MQTT-3.3.2-5]
-            return finish(number, s)
+            finish(number, s)
+            return false
         }
         let firstByte = 0x30 | entry.qos.rawValue << 1 | (entry.isRetained ? 1 : 0) | (entry.isBegun ? 8 : 0)
         var head = PublishHead(
@@ -245,7 +277,7 @@ extension BrokerCore {
             head,
             bytes.span,
             message.view,
-            nil,
+            message.largePayload,
             message.expiresAt,
             message.topicHash,
             c
@@ -256,6 +288,7 @@ extension BrokerCore {
             drop(.tooLarge, s, bytes: message.view.payload.count)
             finish(number, s)
         }
+        return isSent
     }
 
     mutating func finish(_ number: UInt64, _ s: Int) {

@@ -7,6 +7,8 @@ extension BrokerCore {
     private static var timersPerTurn: Int { 1_000 }
     /// Milliseconds between two reports of what a session lost.
     private static var dropsInterval: Int64 { 1_000 }
+    private static var sessionsToldAtOnce: Int { 1_000 }
+    private static var retainedSweptAtOnce: Int { 500 }
 
     /// Looks at what is due: connects, keep alives, wills, sessions. False where more is due than one turn takes.
     package mutating func expire(at now: Int64) -> Bool {
@@ -14,6 +16,7 @@ extension BrokerCore {
         budget = limits.deliveriesPerTurn
         bury()
         forgetTimers()
+        sweepRetained()
         if now >= dropsDue {
             dropsDue = now + Self.dropsInterval
             tellDrops()
@@ -27,6 +30,7 @@ extension BrokerCore {
             case .accepted(let id): acceptedDue(id)
             case .connection(let id): connectionDue(id)
             case .session(let s, let incarnation): sessionDue(Int(s), incarnation, timer.due)
+            case .drain(let id): drainDue(id)
             case .overflow(let id): overflowDue(id)
             case .systemTopics: systemTopicsDue()
             case .heartbeat: heartbeatDue()
@@ -47,6 +51,21 @@ extension BrokerCore {
         end(c, reason: "no CONNECT in time")
     }
 
+    /// One timer, for as long as the connection is not writable.
+    mutating func armDrainTimer(_ c: Int) {
+        guard !connections[c].isDrainArmed else { return }
+        connections[c].isDrainArmed = true
+        timers.insert(Timer(due: connections[c].lastWritable + configuration.drainTime, kind: .drain(id(c))))
+    }
+
+    private mutating func drainDue(_ id: ConnectionID) {
+        guard let c = index(id), connections[c].state == .connected else { return }
+        connections[c].isDrainArmed = false
+        guard !connections[c].isWritable else { return }
+        guard now - connections[c].lastWritable >= configuration.drainTime else { return armDrainTimer(c) }
+        disconnect(c, .quotaExceeded, explanation: "takes nothing of what it is sent")
+    }
+
     private mutating func overflowDue(_ id: ConnectionID) {
         guard let c = index(id), connections[c].state == .connected else { return }
         disconnect(c, .quotaExceeded, explanation: "the queue of the session is full")
@@ -63,7 +82,7 @@ extension BrokerCore {
     private func isWanted(_ timer: Timer) -> Bool {
         switch timer.kind {
         case .accepted(let id): index(id).map { connections[$0].state == .awaitingConnect } ?? false
-        case .connection(let id), .overflow(let id): index(id) != nil
+        case .connection(let id), .drain(let id), .overflow(let id): index(id) != nil
         case .session(let s, let incarnation):
             Int(s) < sessions.count && sessions[Int(s)].state.incarnation == incarnation
                 && sessions[Int(s)].armedDue == timer.due
@@ -72,27 +91,40 @@ extension BrokerCore {
     }
 
     private mutating func tellDrops() {
-        var told: [Int32] = []
-        swap(&told, &dropping)
+        let count = min(dropping.count, Self.sessionsToldAtOnce)
+        let told = dropping.prefix(count)
+        dropping.removeFirst(count)
         for s in told where Int(s) < sessions.count { tellDrops(Int(s)) }
+        tellDrops("", dropsOfNobody, since: dropsOfNobodyTold)
+        dropsOfNobodyTold = dropsOfNobody
+    }
+
+    private mutating func tellDrops(_ clientID: String, _ drops: Drops, since told: Drops) {
+        guard drops != told else { return }
+        for cause in DropCause.allCases where drops[cause] > told[cause] {
+            events.append(.dropped(clientID: clientID, cause: cause, count: drops[cause] - told[cause]))
+        }
     }
 
     /// Tells observers what a session has lost since they were last told.
     mutating func tellDrops(_ s: Int) {
         guard sessions[s].isDropping else { return }
         sessions[s].isDropping = false
-        let (drops, told) = (sessions[s].drops, sessions[s].dropsTold)
-        sessions[s].dropsTold = drops
-        for cause in DropCause.allCases where drops[cause] > told[cause] {
-            let count = drops[cause] - told[cause]
-            events.append(.dropped(clientID: sessions[s].state.clientID, cause: cause, count: count))
-        }
+        tellDrops(sessions[s].state.clientID, sessions[s].drops, since: sessions[s].dropsTold)
+        sessions[s].dropsTold = sessions[s].drops
+    }
+
+    /// Retained messages that have expired go, a page at a time, whether anybody asks for them or not.
+    private mutating func sweepRetained() {
+        var removed: [Message] = []
+        retained.sweep(now: now, count: Self.retainedSweptAtOnce, into: &removed)
+        for message in removed { change(.retainedCleared(topic: message.topic)) }
     }
 
     private mutating func connectionDue(_ id: ConnectionID) {
         guard let c = index(id), connections[c].state == .connected else { return }
-        if !connections[c].isWritable && now - connections[c].lastWritable >= configuration.drainTime {
-            return disconnect(c, .quotaExceeded, explanation: "takes nothing of what it is sent")
+        if connections[c].partSince > 0 && now - connections[c].partSince >= configuration.drainTime {
+            return disconnect(c, .quotaExceeded, explanation: "a packet has come in part, and no more of it")
         }
         let timeout = connections[c].keepAliveTimeout
         let isLate = timeout > 0 && now - connections[c].lastReceived >= timeout

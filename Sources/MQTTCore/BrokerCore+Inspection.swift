@@ -11,8 +11,8 @@ extension BrokerCore {
         package let queued: Int
         /// QoS 2 packet identifiers of the client that wait for PUBREL.
         package let unreleased: Int
-        /// Retained replays that are not at their end.
-        package let replays: Int
+        /// Whether retained messages are still owed.
+        package let isReplaying: Bool
         package let isConnected: Bool
     }
 
@@ -24,7 +24,7 @@ extension BrokerCore {
             unfinished: outbound.unfinished,
             queued: outbound.queued,
             unreleased: sessions[s].state.inbound.unreleased.count,
-            replays: sessions[s].replays.count,
+            isReplaying: !sessions[s].replays.isEmpty,
             isConnected: sessions[s].connection >= 0
         )
     }
@@ -75,12 +75,19 @@ extension BrokerCore {
             ("clients connected", kept.clientsConnected, connections.count { $0.state == .connected }),
             ("connections pending", pendingCount, connections.count { $0.state == .awaitingConnect }),
             ("bytes of wills", kept.willBytes, live.reduce(0) { $0 + ($1.will?.bytes ?? 0) }),
+            (
+                "bytes of subscriptions", kept.subscriptionBytes,
+                live.reduce(0) { $0 + $1.subscriptionBytes } + graves.reduce(0) { $0 + $1.bytes }
+            ),
+            (
+                "subscriptions shared of sessions", kept.sharedSubscriptions,
+                live.reduce(0) { $0 + $1.sharedSubscriptions }
+            ),
             ("subscriptions shared", kept.sharedSubscriptions, tree.groups.reduce(0) { $0 + $1.members.count }),
             (
                 "subscriptions", kept.subscriptions - graves.reduce(0) { $0 + $1.subscriptions.count },
                 live.reduce(0) { $0 + $1.subscriptions.count }
             ),
-            ("levels of filters", tree.nodeCount - 1, live.isEmpty && graves.isEmpty ? 0 : tree.nodeCount - 1),
             ("bytes uncommitted", kept.uncommittedBytes, changesBytes + uncommittedBatches.reduce(0) { $0 + $1.bytes }),
         ]
         return pairs.filter { $0.kept != $0.counted }.map { "\($0.what): \($0.kept), and there are \($0.counted)" }

@@ -57,7 +57,6 @@ extension BrokerCore {
             statistics.unsentPackets -= packets
             statistics.bytesSent &+= UInt64(bytes)
             statistics.packetsSent &+= UInt64(packets)
-            connections[c].bytesHandedOver = bytes
             let chunks = connections[c].output.take()
             let resumes = connections[c].isReadingPaused && !connections[c].isPausedForCommit && !closes
             if resumes { connections[c].isReadingPaused = false }
@@ -78,18 +77,34 @@ extension BrokerCore {
         return wake
     }
 
-    package mutating func setWritable(_ id: ConnectionID, _ isWritable: Bool, at now: Int64) {
+    /// Whether the transport takes more; where it does not, what it still holds counts with the send buffer.
+    package mutating func setWritable(
+        _ id: ConnectionID,
+        _ isWritable: Bool,
+        bytesInTransport: Int = 0,
+        at now: Int64
+    ) {
         self.now = now
         guard let c = index(id), connections[c].isWritable != isWritable else { return }
-        // What the transport holds counts, as long as its client does not take it.
-        let bytesInTransport = isWritable ? 0 : connections[c].bytesHandedOver
-        statistics.unsentBytes += bytesInTransport - connections[c].bytesInTransport
-        connections[c].bytesInTransport = bytesInTransport
+        hold(isWritable ? 0 : bytesInTransport, inTransportOf: c)
         connections[c].isWritable = isWritable
         connections[c].lastWritable = now
-        guard isWritable else { return }
+        guard isWritable else { return armDrainTimer(c) }
         if connections[c].state == .connected { pump(c) }
         touch(c)
+    }
+
+    /// A connection that is not writable has taken some of what its transport holds.
+    package mutating func tookBytes(_ id: ConnectionID, bytesInTransport: Int, at now: Int64) {
+        self.now = now
+        guard let c = index(id), !connections[c].isWritable else { return }
+        connections[c].lastWritable = now
+        hold(bytesInTransport, inTransportOf: c)
+    }
+
+    private mutating func hold(_ bytes: Int, inTransportOf c: Int) {
+        statistics.unsentBytes += bytes - connections[c].bytesInTransport
+        connections[c].bytesInTransport = bytes
     }
 
     /// Whether connections of this loop have more to be sent, now that their output was taken.

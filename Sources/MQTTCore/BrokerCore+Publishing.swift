@@ -59,7 +59,9 @@ extension BrokerCore {
             }
             return known
         }
-        _ = connections[c].aliasesIn.define(view.topicAlias, topic)
+        guard connections[c].aliasesIn.define(view.topicAlias, topic) else {
+            throw DecodingError(.quotaExceeded, "the topics of all aliases are too long together")
+        }
         return topic.toArray()
     }
 
@@ -154,9 +156,17 @@ extension BrokerCore {
             topicHash: hash
         )
         var outcome = RouteOutcome()
-        if view.isRetained { outcome.isNotRetained = !retain(bytes, view, &publication) }
+        if view.isRetained {
+            let isRetained = retain(bytes, view, &publication)
+            outcome.isRetained = isRetained && !view.payload.isEmpty
+            outcome.isNotRetained = !isRetained
+        }
         let route = cache.route(of: topic, hash: hash, in: tree)
-        if route.receivers.count > 1 && view.payload.count >= SendBuffer.referencedBytesMin {
+        if let existing {
+            publication.sharedPayload = existing.largePayload
+        } else if route.receivers.count > 1 && view.payload.count >= SendBuffer.referencedBytesMin
+            && publication.sharedPayload == nil
+        {
             publication.sharedPayload = bytes.buffer(in: view.payload)
         }
         for receiver in route.receivers {
@@ -191,6 +201,8 @@ extension BrokerCore {
         let message = makeMessage(&publication, bytes, view)
         guard isOwn || hasRoomToRetain(message, topic) else {
             drop(.notRetained, -1, bytes: view.payload.count)
+            // What was there before is not the topic's last message any more.
+            if retained.remove(topic) != nil { change(.retainedCleared(topic: message.topic)) }
             return false
         }
         retained.set(message)  // [MQTT-3.3.1-5]
@@ -257,11 +269,13 @@ extension BrokerCore {
         let made = Message(
             copying: bytes,
             view,
+            payload: publication.sharedPayload,
             publisher: publisher,
             expiresAt: publication.expiresAt,
             topicHash: publication.topicHash
         )
         publication.message = made
+        if publication.sharedPayload == nil { publication.sharedPayload = made.largePayload }
         return made
     }
 
@@ -278,11 +292,12 @@ struct RouteOutcome {
     /// Receivers, and those among them whose queue was full.
     var copies = 0
     var refused = 0
-    /// Whether it was to be retained and there was no room.
+    /// Whether it was retained, or was to be and there was no room.
+    var isRetained = false
     var isNotRetained = false
 
     /// Whether nobody could take it who was there to take it.
-    var isTakenByNone: Bool { refused == copies && (copies > 0 || isNotRetained) }
+    var isTakenByNone: Bool { !isRetained && refused == copies && (copies > 0 || isNotRetained) }
 }
 
 /// One message on its way through the core. It is copied into storage of its own when the first receiver needs that.
@@ -304,5 +319,6 @@ struct Publication {
     /// A message that was kept: retained, or queued for another.
     init(_ message: Message) {
         self.init(message: message, publisher: -1, expiresAt: message.expiresAt, topicHash: message.topicHash)
+        sharedPayload = message.largePayload
     }
 }

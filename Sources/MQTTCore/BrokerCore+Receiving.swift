@@ -39,6 +39,7 @@ extension BrokerCore {
         guard let c = index(id) else { return }
         connections[c].lastReceived = now
         connections[c].isSuspect = false
+        connections[c].partSince = now
     }
 
     private mutating func receive(_ bytes: Span<UInt8>, _ c: Int) -> Received {
@@ -51,6 +52,7 @@ extension BrokerCore {
             }
             if budget <= 0 { return Received(consumed: at, next: .again) }
             if !connections[c].isWritable && owesTooMuchReading(c) { return wait(c, consumed: at) }
+            if connections[c].isReplaying { return wait(c, consumed: at) }
             let isUncommitted = connections[c].uncommittedBytes > 0 || connections[c].lastTicket > committed
             if isUncommitted && owesTooManyCommits(c) { return waitForCommit(c, consumed: at) }
             let before = ticket
@@ -62,6 +64,7 @@ extension BrokerCore {
                 fail(c, error, bytes, at)
             }
         }
+        connections[c].partSince = at < bytes.count ? now : 0
         return connections[c].state == .closing
             ? Received(consumed: bytes.count, next: .ignore) : Received(consumed: at, next: .read)
     }
@@ -96,6 +99,7 @@ extension BrokerCore {
             return nil
         }
         let kind = try PacketDecoder.checkFlags(header, version: version)
+        if header.packetBytes > limits.controlBytesMax { try checkSize(header, kind) }
         guard bytes.count &- at >= header.packetBytes else { return nil }
         budget &-= 1
         statistics.packetsReceived &+= 1
@@ -116,6 +120,16 @@ extension BrokerCore {
             try received(packet, c)
         }
         return header.packetBytes
+    }
+
+    /// Only a PUBLISH has a payload: other packets are decoded whole, in one turn.
+    private func checkSize(_ header: FixedHeader, _ kind: PacketKind) throws(DecodingError) {
+        switch kind {
+        case .publish: return
+        case .subscribe, .unsubscribe: guard header.packetBytes > limits.subscribeBytesMax else { return }
+        default: break
+        }
+        throw DecodingError(.packetTooLarge, "\(kind) of \(header.packetBytes) bytes")
     }
 
     /// The first packet has to be CONNECT, and is looked at as such from its first byte [MQTT-3.1.0-1].

@@ -5,6 +5,8 @@ import MQTTSessions
 extension BrokerCore {
     /// Retained messages that wait in a session's queue, above which the replay pauses.
     private static var replayQueuedMax: Int { 200 }
+    /// Replays with wildcards of one session, above which its client is not read from.
+    private static var replaysMax: Int { 1_000 }
 
     mutating func beginReplay(
         _ wanted: Subscribe.Filter,
@@ -14,14 +16,14 @@ extension BrokerCore {
         _ s: Int
     ) {
         let subscription = Array(wanted.filter.utf8)
-        sessions[s].replays.removeAll { $0.subscription == subscription }
+        if !isNew { sessions[s].replays.end(subscription) }
         guard filter.group == nil, retained.count > 0 else { return }
         switch wanted.options.retainHandling {
         case .never: return  // [MQTT-3.3.1-11]
         case .ifNew where !isNew: return  // [MQTT-3.3.1-10]
         default: break
         }
-        sessions[s].replays.append(
+        sessions[s].replays.begin(
             RetainedReplay(
                 subscription: subscription,
                 filter: filter.filter,
@@ -32,44 +34,61 @@ extension BrokerCore {
         )
     }
 
-    /// One step of the oldest replay. False where nothing more can be sent now.
+    /// One step: a topic, or a page of those that a filter with wildcards passes. False where no more can be sent now.
     mutating func continueReplay(_ s: Int, _ c: Int) -> Bool {
-        guard let replay = sessions[s].replays.first else { return false }
         guard sessions[s].state.outbound.queued < Self.replayQueuedMax else { return false }
         // What there is no room for is still owed, and comes once the client has taken what came before.
-        guard replay.options.qos == .atMostOnce || hasRoom(s) else { return false }
+        guard hasRoom(s) else { return false }
         guard takesMore(c) else {
             becomeHungry(c)
             return false
         }
+        let (topic, replay) = sessions[s].replays.takeExact()
+        if let topic {
+            budget -= 1
+            if let replay, let found = retained.get(topic.span) { deliverRetained(found, replay, s) }
+            return true
+        }
+        return continueWildReplay(s, c)
+    }
+
+    private mutating func continueWildReplay(_ s: Int, _ c: Int) -> Bool {
+        guard let replay = sessions[s].replays.firstWild() else { return false }
         switch retained.next(after: replay.key, matching: replay.filter, budget: &budget) {
         case .more(let key):
-            sessions[s].replays[0].key = key
+            sessions[s].replays.advanceWild(to: key)
             becomeHungry(c)
             return false
         case .exhausted:
-            sessions[s].replays.removeFirst()
+            sessions[s].replays.finishWild()
+            readOnIfReplayed(s, c)
             return true
         case .found(let found):
             let key = Array(found.message.topic.utf8)
-            sessions[s].replays[0].key = key
-            let wasPulled = sessions[s].replays[0].pulledForward.remove(key) != nil
-            if !wasPulled { deliverRetained(found, replay, s) }
+            sessions[s].replays.advanceWild(to: key)
+            if !sessions[s].replays.wasPulled(key, for: replay) { deliverRetained(found, replay, s) }
             return true
         }
+    }
+
+    /// A client with very many replays is not read from before they have become fewer: each live message to it looks
+    /// at all of them.
+    mutating func pauseForReplays(_ s: Int, _ c: Int) {
+        connections[c].isReplaying = sessions[s].replays.wildCount > Self.replaysMax
+    }
+
+    private mutating func readOnIfReplayed(_ s: Int, _ c: Int) {
+        guard connections[c].isReplaying, sessions[s].replays.wildCount <= Self.replaysMax else { return }
+        connections[c].isReplaying = false
+        touch(c)
     }
 
     /// A live message follows: what its topic is still owed goes first, so that the order of the topic holds.
     mutating func pullForward(_ topic: Span<UInt8>, _ s: Int) {
         guard let found = retained.get(topic) else { return }
         // First all are marked, then they are sent: sending may bring the oldest replay to its end.
-        var owing: [RetainedReplay] = []
-        for (at, replay) in sessions[s].replays.enumerated() {
-            let isAhead = RetainedMessages.order(topic, replay.key.span) > 0
-            guard isAhead, found.version <= replay.versionMax, RetainedMessages.matches(topic, replay.filter) else {
-                continue
-            }
-            if sessions[s].replays[at].pulledForward.insert(topic.toArray()).inserted { owing.append(replay) }
+        guard let owing = sessions[s].replays.pull(topic, version: found.version) else {
+            return drop(.backlog, s, bytes: 0)
         }
         for replay in owing { deliverRetained(found, replay, s) }
     }
@@ -81,7 +100,7 @@ extension BrokerCore {
     private mutating func deliverRetained(_ found: Retained, _ replay: RetainedReplay, _ s: Int) {
         let message = found.message
         guard found.version <= replay.versionMax else { return }
-        guard message.expiresAt > now else {
+        guard message.expiresAt >= now else {
             let bytes = message.bytes
             retained.remove(bytes.span.extracting(message.view.topic))
             change(.retainedCleared(topic: message.topic))

@@ -4,6 +4,7 @@ import MQTTRouting
 extension BrokerCore {
     mutating func subscribeReceived(_ subscribe: Subscribe, _ c: Int) throws(DecodingError) {
         let s = session(of: c)
+        let clientID = sessions[s].state.clientID
         for filter in subscribe.filters where filter.options.noLocal && filter.filter.hasPrefix("$share/") {
             throw .protocolError("No Local on a shared subscription")  // [MQTT-3.8.3-4]
         }
@@ -14,22 +15,21 @@ extension BrokerCore {
             reasonCodes.append(self.subscribe(filter, identifier, s))  // [MQTT-3.8.4-6]
         }
         let suback = Suback(packetID: subscribe.packetID, reasonCodes: reasonCodes)
+        pauseForReplays(s, c)
         answer(c, .suback(suback), after: sessions[s].lastTicket)
         pump(c)
-        tellSubscribed(subscribe, reasonCodes, sessions[s].state.clientID)
+        tellSubscribed(subscribe, reasonCodes, clientID)
     }
 
     private mutating func subscribe(_ wanted: Subscribe.Filter, _ identifier: UInt32, _ s: Int) -> ReasonCode {
         guard let filter = ParsedFilter(wanted.filter) else { return .topicFilterInvalid }
-        guard isWithinLimits(filter.filter.span) else { return .topicFilterInvalid }
         let key = Array(wanted.filter.utf8)
+        guard key.count <= limits.topicBytesMax, isWithinLimits(filter.filter.span) else { return .topicFilterInvalid }
         let known = sessions[s].subscriptions[key]
         if let known {
             tree.update(known, options: wanted.options, identifier: identifier)  // [MQTT-3.8.4-3]
         } else {
-            guard sessions[s].subscriptions.count < limits.subscriptionsMax,
-                hasTreeNodes(for: filter.filter, s)
-            else { return .quotaExceeded }
+            guard hasRoomToSubscribe(filter, bytes: key.count, s) else { return .quotaExceeded }
             let number = tree.insert(
                 session: Int32(s),
                 filter: filter,
@@ -37,8 +37,7 @@ extension BrokerCore {
                 identifier: identifier
             )
             sessions[s].subscriptions[key] = number
-            sessions[s].treeNodes += Int(tree.subscriptions[Int(number)].addedNodes)
-            if filter.group != nil { statistics.sharedSubscriptions += 1 }
+            count(filter, bytes: key.count, s, 1)
         }
         change(s) {
             .subscribed(incarnation: $0, filter: wanted.filter, options: wanted.options, identifier: identifier)
@@ -47,31 +46,55 @@ extension BrokerCore {
         return ReasonCode(rawValue: wanted.options.qos.rawValue)
     }
 
-    private func hasTreeNodes(for filter: [UInt8], _ s: Int) -> Bool {
-        sessions[s].treeNodes + limits.topicLevelsMax <= limits.treeNodesMax
-            || sessions[s].treeNodes + tree.missingNodes(filter) <= limits.treeNodesMax
+    private func hasRoomToSubscribe(_ filter: ParsedFilter, bytes: Int, _ s: Int) -> Bool {
+        let held = Self.bytesHeld(ofFilter: bytes)
+        return sessions[s].subscriptions.count < limits.subscriptionsMax
+            && sessions[s].treeNodes + Self.levels(filter) <= limits.treeNodesMax
+            && sessions[s].subscriptionBytes + held <= limits.subscriptionBytesMax
+            && statistics.subscriptionBytes + held <= limits.subscriptionBytesInAllMax
+            && (filter.group == nil || sessions[s].sharedSubscriptions < limits.sharedSubscriptionsMax)
     }
+
+    /// A subscription of a session comes (1) or goes (-1).
+    private mutating func count(_ filter: ParsedFilter, bytes: Int, _ s: Int, _ sign: Int) {
+        let held = sign * Self.bytesHeld(ofFilter: bytes)
+        sessions[s].treeNodes += sign * Self.levels(filter)
+        sessions[s].subscriptionBytes += held
+        statistics.subscriptionBytes += held
+        guard filter.group != nil else { return }
+        sessions[s].sharedSubscriptions += sign
+        statistics.sharedSubscriptions += sign
+    }
+
+    private static func levels(_ filter: ParsedFilter) -> Int {
+        1 + filter.filter.count { $0 == Topics.separator }
+    }
+
+    /// The filter stands in the session and, level by level, in the tree.
+    private static func bytesHeld(ofFilter bytes: Int) -> Int { 2 * bytes + 256 }
 
     mutating func unsubscribeReceived(_ unsubscribe: Unsubscribe, _ c: Int) {
         let s = session(of: c)
         let clientID = sessions[s].state.clientID
         var reasonCodes: [ReasonCode] = []
+        var groups: Set<UInt32> = []
         for filter in unsubscribe.filters {
             budget -= 1
             let key = Array(filter.utf8)
-            guard let number = sessions[s].subscriptions.removeValue(forKey: key) else {
+            guard let number = sessions[s].subscriptions.removeValue(forKey: key), let parsed = ParsedFilter(filter)
+            else {
                 reasonCodes.append(ParsedFilter(filter) == nil ? .topicFilterInvalid : .noSubscriptionExisted)
                 continue
             }
             let group = tree.subscriptions[Int(number)].shared
-            let groupID = group >= 0 ? tree.groups[Int(group)].id : 0
-            sessions[s].treeNodes -= Int(tree.subscriptions[Int(number)].addedNodes)
-            removeSubscription(number)
-            sessions[s].replays.removeAll { $0.subscription == key }
-            if groupID > 0 { redistribute(from: s, onlyUnsent: true, group: groupID) }
+            if group >= 0 { groups.insert(tree.groups[Int(group)].id) }
+            tree.remove(number)
+            count(parsed, bytes: key.count, s, -1)
+            sessions[s].replays.end(key)
             change(s) { .unsubscribed(incarnation: $0, filter: filter) }
             reasonCodes.append(.success)
         }
+        if !groups.isEmpty { redistribute(from: s, onlyUnsent: true) { groups.contains($0) } }
         let unsuback = Unsuback(packetID: unsubscribe.packetID, reasonCodes: reasonCodes)
         answer(c, .unsuback(unsuback), after: sessions[s].lastTicket)
         tellUnsubscribed(unsubscribe, reasonCodes, clientID)
@@ -101,9 +124,9 @@ extension BrokerCore {
 
     /// Gives what a leaving member has not acknowledged to other members, in its order. Messages of QoS 2 that were
     /// begun are never sent to another [MQTT-4.8.2-5].
-    mutating func redistribute(from s: Int, onlyUnsent: Bool, group: UInt32? = nil) {
+    mutating func redistribute(from s: Int, onlyUnsent: Bool, where isWanted: (UInt32) -> Bool = { _ in true }) {
         let numbers = sessions[s].state.outbound.numbers { head in
-            guard head.group > 0, group == nil || head.group == group else { return false }
+            guard head.group > 0, isWanted(head.group) else { return false }
             let isUnacknowledged = head.state == .sent && head.qos == .atLeastOnce
             return head.state == .queued || (!onlyUnsent && isUnacknowledged)
         }

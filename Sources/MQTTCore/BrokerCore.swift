@@ -47,8 +47,11 @@ package struct BrokerCore: ~Copyable {
     /// Sessions that have ended and whose subscriptions are still being taken out of the tree.
     var graves: [Grave] = []
     /// Sessions with drops that observers have not been told of, and when they are.
-    var dropping: [Int32] = []
+    var dropping = Deque<Int32>()
     var dropsDue: Int64 = 0
+    /// Drops of no session's, or of one that has ended, and those that observers were told of.
+    var dropsOfNobody = Drops()
+    var dropsOfNobodyTold = Drops()
     var system = SystemTopics()
     var longestTurn: UInt64 = 0
 
@@ -98,15 +101,21 @@ package struct BrokerCore: ~Copyable {
 
     // MARK: Connections
 
+    /// Connections beyond the limit, of those that are being closed for new ones.
+    private static var connectionsClosing: Int { 50 }
+
     /// A transport was accepted. Nil where there are too many: it is to be closed.
     package mutating func open(loop: Int, address: String, at now: Int64) -> ConnectionID? {
         self.now = now
         statistics.sockets &+= 1
-        guard connectionCount < limits.connectionsMax else {
+        let isFull = connectionCount >= limits.connectionsMax
+        let hasSpace = connectionCount < limits.connectionsMax + Self.connectionsClosing
+        // One that owes CONNECT makes room, if not at once: closing takes a moment.
+        guard !isFull || pendingCount > 0 && hasSpace else {
             statistics.socketsRefused &+= 1
             return nil
         }
-        makeRoomForPending()
+        makeRoomForPending(atLeastOne: isFull)
         let slot = freeConnections.popLast() ?? Int32(connections.count)
         if Int(slot) == connections.count { connections.append(ConnectionSlot()) }
         let c = Int(slot)
@@ -125,13 +134,15 @@ package struct BrokerCore: ~Copyable {
     }
 
     /// Who comes and sends CONNECT is let in, however many others came and do not.
-    private mutating func makeRoomForPending() {
+    private mutating func makeRoomForPending(atLeastOne: Bool) {
+        var mustEnd = atLeastOne
         while let oldest = pending.first {
             let c = index(oldest)
             let owesConnect = c.map { connections[$0].state == .awaitingConnect } ?? false
-            guard !owesConnect || pendingCount >= limits.connectsPendingMax else { break }
+            guard !owesConnect || mustEnd || pendingCount >= limits.connectsPendingMax else { break }
             pending.removeFirst()
             if let c, owesConnect {
+                mustEnd = false
                 statistics.socketsRefused &+= 1
                 end(c, reason: "no CONNECT yet, and others are waiting")
             }
@@ -207,6 +218,7 @@ struct LoopSlot: Sendable {
 package struct Discarded: Sendable {
     let queue: OutboundQueue
     let subscriptions: [[UInt8]: Int32]
+    let replays: RetainedReplays
 }
 
 /// A topic, and how many messages came.
@@ -219,6 +231,7 @@ package struct TopicCount: Sendable {
 struct Grave: Sendable {
     let session: Int32
     var subscriptions: [Int32]
+    let bytes: Int
 }
 
 /// A point in time at which something is looked at again. Firing early or twice is harmless.
@@ -228,6 +241,8 @@ struct Timer: Comparable, Sendable {
         case accepted(ConnectionID)
         case connection(ConnectionID)
         case session(Int32, incarnation: UInt64)
+        /// The connection is not writable.
+        case drain(ConnectionID)
         /// The connection's session has a full queue, and is not to have one.
         case overflow(ConnectionID)
         case systemTopics

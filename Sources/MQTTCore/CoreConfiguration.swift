@@ -64,6 +64,7 @@ package enum CoreEvent: Sendable, Equatable {
     case connected(clientID: String, address: String, version: ProtocolVersion, sessionPresent: Bool, keepAlive: UInt16)
     /// The client identifier is empty where none was accepted.
     case disconnected(clientID: String, address: String, version: ProtocolVersion?, reason: String)
-    /// Copies for this session that were dropped since it was last told; at most once a second for a session.
+    /// Copies for this session that were dropped since it was last told; at most once a second for a session. Without
+    /// a client identifier: drops that are no session's.
     case dropped(clientID: String, cause: DropCause, count: UInt64)
 }

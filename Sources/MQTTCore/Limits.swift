@@ -9,8 +9,12 @@ public struct Limits: Sendable {
     public var connectsPendingMax = 10_000
     /// Of a CONNECT packet.
     public var connectBytesMax = 128 << 10
-    /// Of any other packet that a client sends.
+    /// Of a PUBLISH.
     public var packetBytesMax = 16 << 20
+    /// Of a SUBSCRIBE or UNSUBSCRIBE.
+    public var subscribeBytesMax = 1 << 20
+    /// Of any other packet that a client sends.
+    public var controlBytesMax = 64 << 10
     /// Of a client identifier.
     public var clientIDBytesMax = 1_024
     /// Of a topic name or filter.
@@ -21,8 +25,14 @@ public struct Limits: Sendable {
     public var filtersMax = 10_000
     /// Of one session.
     public var subscriptionsMax = 100_000
-    /// Levels that one session's filters add to the tree of subscriptions.
+    /// Shared subscriptions of one session.
+    public var sharedSubscriptionsMax = 100
+    /// Levels of all filters of one session.
     public var treeNodesMax = 50_000
+    /// Bytes that one session's subscriptions hold.
+    public var subscriptionBytesMax = 64 << 20
+    /// Bytes that all subscriptions hold.
+    public var subscriptionBytesInAllMax = 0
     /// Sessions, connected or not.
     public var sessionsMax = 1_000_000
     /// Seconds that a session outlives its connection.
@@ -59,6 +69,8 @@ public struct Limits: Sendable {
     public var sendBufferBytesUnread = 1 << 20
     /// Bytes that wait to be written to all connections.
     public var sendBufferBytesInAllMax = 0
+    /// Bytes of the topics that one connection's aliases stand for.
+    public var topicAliasBytesMax = 16 << 10
     /// Bytes of all packets that have come in part.
     public var receiveBufferBytesInAllMax = 0
     /// Bytes of one connection's publishes that wait for a commit.
@@ -130,7 +142,7 @@ extension Limits {
             "connections",
             "connections",
             \.connectionsMax,
-            "a new one is closed as it comes; the files that the process may open limit it too"
+            "one that owes CONNECT is closed, or the new one; the files that the process may open limit it too"
         ),
         limit(
             "connects-pending",
@@ -138,8 +150,14 @@ extension Limits {
             \.connectsPendingMax,
             "the one that has owed its CONNECT the longest is closed"
         ),
-        limit("connect-bytes", "bytes", \.connectBytesMax, in: 12...268_435_460, "CONNECT is refused with 0x95"),
-        limit("client-id-bytes", "bytes", \.clientIDBytesMax, in: 1...65_535, "CONNECT is refused with 0x85"),
+        limit(
+            "connect-bytes",
+            "bytes",
+            \.connectBytesMax,
+            in: 12...268_000_000,
+            "CONNECT is refused with 0x95 (3.x: closed)"
+        ),
+        limit("client-id-bytes", "bytes", \.clientIDBytesMax, in: 1...65_535, "CONNECT is refused with 0x85 (3.x: 2)"),
         limit("sessions", "sessions", \.sessionsMax, "CONNECT is refused with 0x97 (3.x: 3) if it needs a new session"),
         limit("will-bytes", "bytes", \.willBytesMax, in: 0...(1 << 40), "CONNECT is refused with 0x97 (3.x: 3)"),
         limit(
@@ -147,7 +165,7 @@ extension Limits {
             "bytes",
             \.willBytesInAllMax,
             in: 0...(1 << 40),
-            memoryPart: 16,
+            memoryPart: 32,
             "CONNECT with a will is refused with 0x97 (3.x: 3)"
         ),
         limit(
@@ -160,32 +178,72 @@ extension Limits {
     ]
 
     private static let subscribing = [
+        limit(
+            "subscribe-bytes",
+            "bytes of a SUBSCRIBE or UNSUBSCRIBE",
+            \.subscribeBytesMax,
+            in: 64...268_000_000,
+            "the connection is closed with 0x95"
+        ),
         limit("filters", "filters of a packet", \.filtersMax, "the connection is closed with 0x97"),
         limit(
             "topic-bytes",
             "bytes",
             \.topicBytesMax,
             in: 1...65_535,
-            "a filter is refused with 0x8F, a message with 0x90; told in 5.0 only"
+            "a filter is refused with 0x8F (3.x: 0x80), a message with 0x90, which only 5.0 is told"
         ),
         limit("topic-levels", "levels", \.topicLevelsMax, in: 1...65_535, "as topic-bytes"),
         limit("subscriptions", "subscriptions of a session", \.subscriptionsMax, "a new one is refused with 0x97"),
         limit(
             "tree-nodes",
-            "levels that a session's filters add",
+            "levels of all filters of a session",
             \.treeNodesMax,
-            "a subscription that adds more is refused with 0x97"
+            "a new subscription is refused with 0x97"
+        ),
+        limit(
+            "subscription-bytes",
+            "bytes of a session",
+            \.subscriptionBytesMax,
+            "a new subscription is refused with 0x97"
+        ),
+        limit(
+            "subscription-bytes-in-all",
+            "bytes",
+            \.subscriptionBytesInAllMax,
+            in: 0...(1 << 40),
+            memoryPart: 16,
+            "a new subscription is refused with 0x97"
+        ),
+        limit(
+            "shared-subscriptions",
+            "shared subscriptions of a session",
+            \.sharedSubscriptionsMax,
+            "a new one is refused with 0x97: each gets a copy of its own"
         ),
     ]
 
     private static let publishing = [
-        limit("packet-bytes", "bytes", \.packetBytesMax, in: 12...268_435_460, "the connection is closed with 0x95"),
+        limit(
+            "packet-bytes",
+            "bytes of a PUBLISH",
+            \.packetBytesMax,
+            in: 12...268_000_000,
+            "the connection is closed with 0x95"
+        ),
+        limit(
+            "control-bytes",
+            "bytes of a packet of another kind",
+            \.controlBytesMax,
+            in: 64...268_000_000,
+            "the connection is closed with 0x95"
+        ),
         limit(
             "receive-buffers",
             "bytes in all connections",
             \.receiveBufferBytesInAllMax,
             in: 0...(1 << 40),
-            memoryPart: 4,
+            memoryPart: 16,
             "a connection whose packet has come in part and grows is closed with 0x97"
         ),
         limit(
@@ -201,6 +259,12 @@ extension Limits {
             \.topicAliasMaximum,
             in: 0...65_535,
             "a 5.0 connection that uses a higher one is closed with 0x94"
+        ),
+        limit(
+            "topic-alias-bytes",
+            "bytes of the topics of a connection",
+            \.topicAliasBytesMax,
+            "a 5.0 connection whose aliases stand for more is closed with 0x97"
         ),
         limit(
             "message-expiry",
@@ -221,8 +285,8 @@ extension Limits {
             "bytes",
             \.retainedBytesMax,
             in: 0...(1 << 40),
-            memoryPart: 4,
-            "as retained-messages"
+            memoryPart: 8,
+            "as retained-messages; what the topic had before goes"
         ),
         limit(
             "uncommitted-bytes",
@@ -234,7 +298,7 @@ extension Limits {
             "uncommitted-bytes-in-all",
             "bytes",
             \.uncommittedBytesInAllMax,
-            "publishers are not read from until they are committed"
+            "a connection with changes among them is not read from until they are committed"
         ),
         limit("deliveries", "deliveries of a turn", \.deliveriesPerTurn, "the rest of a burst waits for the next turn"),
     ]

@@ -34,12 +34,18 @@ struct ConnectionSlot: Sendable {
     /// Whether it is in its loop's list of connections with something to do.
     var isTouched = false
     var isWritable = true
-    /// Milliseconds; meaningful while it is not writable.
+    /// Milliseconds: when it became unwritable, or has last taken something since.
     var lastWritable: Int64 = 0
-    /// What the transport was last given, and what it holds of that while it is not writable.
-    var bytesHandedOver = 0
+    /// What the transport holds while it is not writable.
     var bytesInTransport = 0
+    var isDrainArmed = false
+    /// Since when a packet that has come in part waits for more; 0 where there is none.
+    var partSince: Int64 = 0
     var isReadingPaused = false
+    /// Whether it is not read from before its retained replays have become fewer.
+    var isReplaying = false
+    /// Whether CONNECT asked for a session that outlives its connection.
+    var asksForExpiry = false
     /// Whether it is paused until more is committed: output alone does not resume it.
     var isPausedForCommit = false
     /// Whether it is in its loop's list of connections that have more to be sent.
@@ -86,7 +92,7 @@ struct SessionSlot: Sendable {
     var state: BrokerSession
     /// The bytes of the filter as the client wrote it → number of the subscription.
     var subscriptions: [[UInt8]: Int32] = [:]
-    var replays: [RetainedReplay] = []
+    var replays = RetainedReplays()
     /// The will of the connection that is there or that has just gone.
     var will: PendingWill?
     /// Milliseconds of the monotonic clock; nil while nothing is due.
@@ -98,8 +104,10 @@ struct SessionSlot: Sendable {
     var lastTicket: UInt64 = 0
     /// Whether it is in the list of sessions to look at after a commit.
     var isWaiting = false
-    /// Levels that its filters have added to the tree.
+    /// Levels of all its filters, and the bytes that they hold.
     var treeNodes = 0
+    var subscriptionBytes = 0
+    var sharedSubscriptions = 0
     /// Copies for it that were dropped, and how many of them observers have been told of.
     var drops = Drops()
     var dropsTold = Drops()

@@ -133,6 +133,8 @@ public struct Statistics: Sendable, Equatable {
     public internal(set) var subscriptions = 0
     /// Those among them that are shared.
     public internal(set) var sharedSubscriptions = 0
+    /// Bytes that they hold.
+    public internal(set) var subscriptionBytes = 0
     /// Nodes of the tree of subscriptions.
     public internal(set) var treeNodes = 0
     /// Retained messages.

@@ -20,6 +20,9 @@ package struct RetainedMessages: Sendable {
     package private(set) var count = 0
     package private(set) var bytesHeld = 0
     private var nextVersion: UInt64 = 1
+    /// How many expire at some time, and where the search for those that have goes on.
+    private var expiring = 0
+    private var sweptTo: [UInt8] = []
 
     package init() {}
 
@@ -31,6 +34,7 @@ package struct RetainedMessages: Sendable {
         nextVersion += 1
         count += 1
         bytesHeld += message.bytesHeld
+        if message.expiresAt != .max { expiring += 1 }
         guard !chunks.isEmpty else {
             chunks = [[retained]]
             return
@@ -38,8 +42,7 @@ package struct RetainedMessages: Sendable {
         let bytes = message.bytes
         let (chunk, at, isThere) = find(bytes.span.extracting(message.view.topic))
         if isThere {
-            count -= 1
-            bytesHeld -= chunks[chunk][at].message.bytesHeld
+            forget(chunks[chunk][at].message)
             chunks[chunk][at] = retained
             return
         }
@@ -60,9 +63,43 @@ package struct RetainedMessages: Sendable {
         guard isThere else { return nil }
         let removed = chunks[chunk].remove(at: at)
         if chunks[chunk].isEmpty { chunks.remove(at: chunk) }
-        count -= 1
-        bytesHeld -= removed.message.bytesHeld
+        forget(removed.message)
         return removed.message
+    }
+
+    private mutating func forget(_ message: Message) {
+        count -= 1
+        bytesHeld -= message.bytesHeld
+        if message.expiresAt != .max { expiring -= 1 }
+    }
+
+    /// Looks at the next messages, as many as `count`, takes out those that have expired, and adds them to `removed`.
+    package mutating func sweep(now: Int64, count: Int, into removed: inout [Message]) {
+        guard expiring > 0, !chunks.isEmpty else { return }
+        var (chunk, at, _) = find(sweptTo.span)
+        for _ in 0..<count {
+            if chunk < chunks.count && at >= chunks[chunk].count {
+                chunk += 1
+                at = 0
+            }
+            guard chunk < chunks.count else {
+                sweptTo = []
+                return
+            }
+            let message = chunks[chunk][at].message
+            guard message.expiresAt < now else {
+                at += 1
+                continue
+            }
+            forget(message)
+            removed.append(message)
+            chunks[chunk].remove(at: at)
+            if chunks[chunk].isEmpty {
+                chunks.remove(at: chunk)
+                at = 0
+            }
+        }
+        sweptTo = chunk < chunks.count && at < chunks[chunk].count ? Array(chunks[chunk][at].message.topic.utf8) : []
     }
 
     package func get(_ topic: Span<UInt8>) -> Retained? {

@@ -3,14 +3,17 @@ package struct SharedSubscription: Sendable {
     /// Never given again, unlike the number of its slot.
     package let id: UInt32
     package let name: [UInt8]
+    /// Its place among those of its node.
+    var position: Int
     /// Numbers of subscriptions.
     package private(set) var members: [Int32] = []
     /// The position of the member whose turn is next.
     package var turn = 0
 
-    init(id: UInt32, name: [UInt8]) {
+    init(id: UInt32, name: [UInt8], position: Int) {
         self.id = id
         self.name = name
+        self.position = position
     }
 
     mutating func append(_ subscription: Int32) -> Int {

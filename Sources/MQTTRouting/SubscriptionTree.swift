@@ -21,6 +21,12 @@ package struct SubscriptionTree: Sendable {
         var shared: [Int32] = []
     }
 
+    /// The same name below another filter is another shared subscription [MQTT-4.8.2-2].
+    private struct GroupName: Hashable, Sendable {
+        let node: Int32
+        let name: [UInt8]
+    }
+
     package struct Subscription: Sendable {
         package var session: Int32
         package var options: SubscriptionOptions
@@ -30,8 +36,6 @@ package struct SubscriptionTree: Sendable {
         package fileprivate(set) var shared: Int32
         var node: Int32
         var position: Int
-        /// Nodes that it added to the tree.
-        package fileprivate(set) var addedNodes: Int32 = 0
     }
 
     private(set) var nodes: [Node]
@@ -42,6 +46,7 @@ package struct SubscriptionTree: Sendable {
     package private(set) var groups: [SharedSubscription] = []
     private var freeGroups: [Int32] = []
     private var groupOfID: [UInt32: Int32] = [:]
+    private var groupOfName: [GroupName: Int32] = [:]
     private var nextGroupID: UInt32 = 1
     let seed: UInt64
 
@@ -65,7 +70,6 @@ package struct SubscriptionTree: Sendable {
         options: SubscriptionOptions,
         identifier: UInt32
     ) -> Int32 {
-        let nodesBefore = nodeCount
         let node = makeNode(filter.filter)
         let number = freeSubscriptions.popLast() ?? Int32(subscriptions.count)
         var subscription = Subscription(
@@ -74,8 +78,7 @@ package struct SubscriptionTree: Sendable {
             identifier: identifier,
             shared: -1,
             node: node,
-            position: 0,
-            addedNodes: Int32(nodeCount - nodesBefore)
+            position: 0
         )
         if let name = filter.group {
             subscription.shared = makeGroup(Array(name.utf8), node: node)
@@ -109,9 +112,7 @@ package struct SubscriptionTree: Sendable {
                 subscriptions[Int(moved)].position = subscription.position
             }
             if groups[Int(subscription.shared)].members.isEmpty {
-                nodes[node].shared.removeAll { $0 == subscription.shared }
-                groupOfID[groups[Int(subscription.shared)].id] = nil
-                freeGroups.append(subscription.shared)
+                removeGroup(subscription.shared, node: node)
             }
         } else {
             // The last takes the place of the one that goes: constant time, whatever the number of subscribers.
@@ -177,17 +178,6 @@ package struct SubscriptionTree: Sendable {
 
     // MARK: Nodes
 
-    /// How many nodes a subscription to this filter would add.
-    package func missingNodes(_ filter: [UInt8]) -> Int {
-        var node: Int32? = 0
-        var missing = 0
-        for level in filter.split(separator: Topics.separator, omittingEmptySubsequences: false) {
-            node = node.flatMap { child(of: $0, level: Array(level)) }
-            if node == nil { missing += 1 }
-        }
-        return missing
-    }
-
     private mutating func makeNode(_ filter: [UInt8]) -> Int32 {
         var node: Int32 = 0
         for level in filter.split(separator: Topics.separator, omittingEmptySubsequences: false) {
@@ -249,13 +239,27 @@ package struct SubscriptionTree: Sendable {
     }
 
     private mutating func makeGroup(_ name: [UInt8], node: Int32) -> Int32 {
-        if let known = nodes[Int(node)].shared.first(where: { groups[Int($0)].name == name }) { return known }
-        let group = SharedSubscription(id: nextGroupID, name: name)
+        let key = GroupName(node: node, name: name)
+        if let known = groupOfName[key] { return known }
+        let group = SharedSubscription(id: nextGroupID, name: name, position: nodes[Int(node)].shared.count)
         nextGroupID &+= 1
         let number = freeGroups.popLast() ?? Int32(groups.count)
         if Int(number) == groups.count { groups.append(group) } else { groups[Int(number)] = group }
         nodes[Int(node)].shared.append(number)
         groupOfID[group.id] = number
+        groupOfName[key] = number
         return number
+    }
+
+    private mutating func removeGroup(_ number: Int32, node: Int) {
+        let group = groups[Int(number)]
+        let last = nodes[node].shared.removeLast()
+        if last != number {
+            nodes[node].shared[group.position] = last
+            groups[Int(last)].position = group.position
+        }
+        groupOfID[group.id] = nil
+        groupOfName[GroupName(node: Int32(node), name: group.name)] = nil
+        freeGroups.append(number)
     }
 }

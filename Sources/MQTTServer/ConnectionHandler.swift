@@ -28,15 +28,21 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private var isHandling = false
     private var closeReason = "connection lost"
     private let packetBytesMax: Int
+    private let progressInterval: TimeAmount
+    /// What the channel held when this was last looked at, while it is not writable.
+    private var bytesUnwritten = 0
+    private var isWatching = false
     /// What `rest` counts as among the receive buffers of all connections.
     private var bytesHeld = 0
+    private var holdsTooMuch = false
     /// Bytes of a packet that have come since the core has last heard of this connection.
     private var bytesUntold = 0
     /// Only where one client's packets are logged.
     private var trace: PacketTrace?
 
-    init(driver: LoopDriver, packetBytesMax: Int, trace: PacketTrace?) {
+    init(driver: LoopDriver, packetBytesMax: Int, drainTime: Duration, trace: PacketTrace?) {
         self.driver = driver
+        progressInterval = TimeAmount(drainTime / 4)
         self.packetBytesMax = packetBytesMax
         self.trace = trace
     }
@@ -83,8 +89,12 @@ final class ConnectionHandler: ChannelDuplexHandler {
         } else {
             rest = buffer
         }
-        if next == .read && rest.readableBytes >= wanted { return handleRest() }
+        if next == .read && rest.readableBytes >= wanted {
+            handleRest()
+            return endIfItHoldsTooMuch()
+        }
         holdRest()
+        endIfItHoldsTooMuch()
         guard bytesUntold >= Self.bytesOfLife else { return }
         bytesUntold = 0
         driver.turn { [id] core, now in core.receivedPart(from: id, at: now) }
@@ -94,9 +104,13 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private func holdRest() {
         let bytes = rest.readableBytes > 0 ? rest.storageCapacity : 0
         guard bytes != bytesHeld else { return }
-        let isWithinLimit = driver.receiveBuffers.change(from: bytesHeld, to: bytes)
+        holdsTooMuch = !driver.receiveBuffers.change(from: bytesHeld, to: bytes)
         bytesHeld = bytes
-        guard !isWithinLimit, !isClosing else { return }
+    }
+
+    /// Never from within a turn: what an outer turn took would be written after what this one takes.
+    private func endIfItHoldsTooMuch() {
+        guard holdsTooMuch, !isClosing else { return }
         driver.turn { [id] core, now in
             core.disconnect(id, .quotaExceeded, explanation: "too many packets have come in part", at: now)
         }
@@ -156,8 +170,36 @@ final class ConnectionHandler: ChannelDuplexHandler {
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
         let isWritable = context.channel.isWritable
-        driver.turn { [id] core, now in core.setWritable(id, isWritable, at: now) }
+        bytesUnwritten = isWritable ? 0 : bytesInChannel(context)
+        driver.turn { [id, bytesUnwritten] core, now in
+            core.setWritable(id, isWritable, bytesInTransport: bytesUnwritten, at: now)
+        }
+        if !isWritable { watchProgress() }
         context.fireChannelWritabilityChanged()
+    }
+
+    private func bytesInChannel(_ context: ChannelHandlerContext) -> Int {
+        // A channel without this option holds nothing that it could tell.
+        (try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
+    }
+
+    /// A client that takes bytes, if slowly, is not one that takes nothing: the core is told now and then.
+    private func watchProgress() {
+        guard !isWatching else { return }
+        isWatching = true
+        let bound = NIOLoopBound(self, eventLoop: driver.eventLoop)
+        driver.eventLoop.scheduleTask(in: progressInterval) { bound.value.lookForProgress() }
+    }
+
+    private func lookForProgress() {
+        isWatching = false
+        guard let context, !isClosing, bytesUnwritten > 0 else { return }
+        let bytes = bytesInChannel(context)
+        if bytes < bytesUnwritten {
+            bytesUnwritten = bytes
+            driver.turn { [id] core, now in core.tookBytes(id, bytesInTransport: bytes, at: now) }
+        }
+        watchProgress()
     }
 
     /// Writes, resumes reading or closes, as the core has decided.

@@ -49,7 +49,8 @@ final class ConnectionLog: Sendable {
                     level: Self.level(cause),
                     "messages dropped",
                     metadata: [
-                        "client": "\(LogText.printable(clientID))", "cause": "\(cause.name)", "count": "\(count)",
+                        "client": clientID.isEmpty ? "none" : "\(LogText.printable(clientID))",
+                        "cause": "\(cause.name)", "count": "\(count)",
                     ]
                 )
             }

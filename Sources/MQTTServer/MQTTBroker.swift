@@ -49,6 +49,7 @@ public final class MQTTBroker: Service {
             configuration.responseInformation?.utf8.count ?? 0 <= 65_535,
             "a string has at most 65,535 bytes"
         )
+        precondition(configuration.metricsInterval > .zero, "an interval is longer than nothing")
         self.configuration = configuration
         self.store = store
         self.logger = logger
@@ -144,6 +145,8 @@ public final class MQTTBroker: Service {
         var limits = configuration.limits.resolved(memoryBytes: Int(apus_memory_bytes()))
         let files = max(1, apus_open_files_max() - filesKept)
         limits.connectionsMax = min(limits.connectionsMax, Int(files))
+        // Those that owe CONNECT never take all places.
+        limits.connectsPendingMax = min(limits.connectsPendingMax, max(1, limits.connectionsMax / 2))
         return limits
     }
 
@@ -210,6 +213,7 @@ public final class MQTTBroker: Service {
     private func bind(_ group: any EventLoopGroup, _ peers: [LoopDriver.Peer]) async throws -> [Listener] {
         let drivers = Dictionary(uniqueKeysWithValues: peers.map { (ObjectIdentifier($0.eventLoop), $0.driver) })
         let packetBytesMax = limits.packetBytesMax
+        let drainTime = configuration.drainTime
         let trace = configuration.tracedClientID.map { PacketTrace(clientID: $0, logger: logger(.packets)) }
         let initialize: @Sendable (any Channel) -> EventLoopFuture<Void> = { channel in
             channel.eventLoop.makeCompletedFuture {
@@ -217,7 +221,12 @@ public final class MQTTBroker: Service {
                     throw ChannelError.inappropriateOperationForState
                 }
                 try channel.pipeline.syncOperations.addHandler(
-                    ConnectionHandler(driver: driver.value, packetBytesMax: packetBytesMax, trace: trace)
+                    ConnectionHandler(
+                        driver: driver.value,
+                        packetBytesMax: packetBytesMax,
+                        drainTime: drainTime,
+                        trace: trace
+                    )
                 )
             }
         }

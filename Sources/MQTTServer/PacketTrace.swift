@@ -23,7 +23,11 @@ struct PacketTrace {
         mutating func next() -> (packet: Packet, bytes: Int)? {
             let before = bytes.readableBytes
             do {
-                guard let packet = try decoder.next(&bytes) else { return nil }
+                guard let packet = try decoder.next(&bytes) else {
+                    // What was read is let go of, or a long connection would fill the memory.
+                    bytes = ByteBuffer(bytes: bytes.readableBytesView)
+                    return nil
+                }
                 return (packet, before - bytes.readableBytes)
             } catch {
                 bytes.clear()

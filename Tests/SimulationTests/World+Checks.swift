@@ -14,7 +14,7 @@ extension World {
             guard let left = core.inspectSession(client.name) else {
                 throw SimulationFailure("\(client.name) has no session")
             }
-            let isAtRest = left.unfinished == 0 && left.unreleased == 0 && left.replays == 0 && left.isConnected
+            let isAtRest = left.unfinished == 0 && left.unreleased == 0 && !left.isReplaying && left.isConnected
             try expect(isAtRest, "the broker's end of \(client.name): \(left)")
         }
         try checkFigures()

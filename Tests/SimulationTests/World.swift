@@ -174,7 +174,7 @@ final class World {
         // What the session let go of without a word, since the broker has forgotten it.
         let outbound = client.session.outbound
         for (number, message) in client.unacknowledged
-        where number < outbound.first || outbound.head(number).state == .done {
+        where !outbound.isUnfinished(number) {
             try expect(isEnding || !client.plan.keepsSession, "\(client.name) forgets message \(message)")
             messages[message].isAcknowledged = true
             client.unacknowledged[number] = nil

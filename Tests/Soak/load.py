@@ -10,7 +10,7 @@ import codec
 from codec import V5, V31, V311
 
 SUBSCRIPTIONS_MAX, UNACKNOWLEDGED_MAX, UNWRITTEN_BYTES_MAX = 4, 20, 256 << 10
-PAUSE_SECONDS, AWAY_SECONDS, STALL_SECONDS = 0.7, 2, (0.5, 6)      # the first two on average
+PAUSE_SECONDS, AWAY_SECONDS, STALL_SECONDS = 0.7, 2, (0.5, 8)      # the first two on average
 ANSWER_SECONDS_MAX = 30
 CHECKED_EVERY = 16                                                  # one PUBLISH of so many is decoded strictly
 NEVER = 0xFFFFFFFF
@@ -273,8 +273,6 @@ class Client:
 
     def connected(self, link, session_present):
         """CONNACK is here: this is the connection from now on; what was not acknowledged is sent again, in order."""
-        if self.link and self.link.is_open:
-            self.numbers["takeovers"] += 1
         self.link = link
         if not session_present:
             if link.version != V31:      # whose CONNACK does not tell
@@ -406,6 +404,7 @@ class Client:
         """A second connection with the same identifier; the broker has to close the first."""
         old = self.link
         if await self.come():
+            self.numbers["takeovers"] += 1
             done, _ = await asyncio.wait([old.lost], timeout=ANSWER_SECONDS_MAX)
             if not done:
                 self.numbers.error(f"{self.id}: a connection that was taken over is not closed within {ANSWER_SECONDS_MAX} s")

@@ -70,8 +70,7 @@ class Monitor(Observer):
         self.raw = Raw.connected(port, "soak-monitor", keep_alive=0)
         self.raw.subscribe(TREE + "#")
         self.payloads, self.figures, self.moments = {}, None, 0
-        self.messages = self.bytes = 0
-        self.disagreements = []
+        self.messages, self.disagreements = 0, []
         self.changed = threading.Condition()
 
     def observe(self):
@@ -100,10 +99,10 @@ class Monitor(Observer):
             # The moment that is completed next may have been before now.
             seen = self.moments + 1
             while self.moments <= seen or not condition(self.figures):
-                if not self.changed.wait(min(1, max(0.01, end - time.monotonic()))) and (time.monotonic() > end or self.failure):
+                if time.monotonic() > end or self.failure:
                     break
-                if time.monotonic() > end and self.moments > seen:
-                    break
+                self.changed.wait(0.1)
+            assert self.figures, self.failure or "the broker publishes nothing of itself"
             return self.figures
 
 

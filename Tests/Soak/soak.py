@@ -7,7 +7,7 @@ While they do, the memory of the broker stays under a ceiling, a bystander is se
 other. When all have gone, the figures say so, the memory is back, and the broker ends well. The load is `load.py`, what looks
 at the broker meanwhile `observers.py`. Ends with 1 after a sentence for each thing that did not hold.
 """
-import argparse, multiprocessing, random, re, signal, sys, threading, time
+import argparse, multiprocessing, random, re, signal, sys, tempfile, time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "Integration"))
@@ -16,12 +16,12 @@ from brokers import Broker, free_port
 from observers import Bystander, Monitor, Observer
 from raw import Raw
 
-# Measured with 2,000 clients: a peak of ? MiB, ? MiB more than before once all had gone.
-RESIDENT_MIB_MAX, RESIDENT_MIB_LEFT_MAX = 600, 64
+# Measured with 2,000 clients on two event loops: a peak of 70 MiB, and 17 MiB more than before once all had gone.
+RESIDENT_MIB_MAX, RESIDENT_MIB_LEFT_MAX = 150, 32
 WAIT_SECONDS_MAX = 0.5
 PROCESSES, NICENESS = 2, 10
 ENDING_SECONDS_MAX = 120
-SETTLING_SECONDS_MAX = 45           # sessions of NEVER are ended; the longest timer of the others, of a connection, of a CONNECT
+SETTLING_SECONDS_MAX = 45           # until memory is trimmed, and the last timer has run out: that of a session of 10 s
 TIMERS_MORE_MAX = 10
 SYSTEM_TOPICS = 67                  # about
 # Small limits, so that the load reaches them; every second a look at the figures.
@@ -133,10 +133,10 @@ class Soak:
         disagreements = self.monitor.disagreements
         self.check(not disagreements, "the figures did not agree:" + "".join(f"\n    {d}" for d in disagreements[:10]))
         self.check(self.bystander.waits, "the bystander has had no message")
-        for what in ("messages received", "takeovers", "died", "stalls", "closed by the broker"):
-            self.check(self.numbers[what] > 0, f"the load showed nothing: {what}: 0")
         if self.arguments.lenient:
             return
+        for what in ("messages received", "takeovers", "died", "stalls", "closed by the broker"):
+            self.check(self.numbers[what] > 0, f"the load showed nothing: {what}: 0")
         for cause, count in self.after_load.drops.items():
             self.check(count > 0, f"the load showed nothing: no message was dropped for {cause}")
         peak = max(self.memory.samples) / MIB
@@ -176,7 +176,7 @@ class Soak:
         """Neither end can have received what the other has not sent. Much of what was sent was lost with its connection."""
         after, rounds = self.after, len(self.bystander.waits)
         pairs = [
-            ("messages received by clients", self.numbers["messages received"] + rounds, "publish/messages/sent"),
+            ("messages received by clients", self.numbers["messages received"] + rounds + self.monitor.messages, "publish/messages/sent"),
             ("bytes read by clients", self.numbers["bytes read"], "bytes/sent"),
         ]
         for what, seen, figure in pairs:
@@ -220,9 +220,9 @@ class Soak:
         print(f"bytes        {rate('bytes/received') / 1e6:.2f} MB/s received, {rate('bytes/sent') / 1e6:.2f} MB/s sent")
         print(f"clients      {n['connects']} connects, {n['takeovers']} takeovers, {n['died']} died, {n['left']} left, "
               f"{n['stalls']} stalls, {n['closed by the broker']} closed by the broker, "
-              f"{a['clients/expired']} sessions expired, {a['clients/maximum'] } connected at most")
-        print(f"disconnects  " + (", ".join(f"{count} {name.split()[-1]}" for name, count in n.items() if name.startswith("disconnected")) or "0"))
-        print(f"dropped      " + ", ".join(f"{count} {cause}" for cause, count in drops.items()))
+              f"{a['clients/expired']} sessions expired, {a['clients/maximum']} connected at most")
+        print("disconnects  " + (", ".join(f"{count} {name.split()[-1]}" for name, count in n.items() if name.startswith("disconnected")) or "0"))
+        print("dropped      " + ", ".join(f"{count} {cause}" for cause, count in drops.items()))
         print(f"half-way     {self.in_the_middle['publish/copies/unfinished']} copies unfinished, {self.in_the_middle['retained messages/count']} retained, "
               f"{self.in_the_middle['subscriptions/count']} subscriptions, {self.in_the_middle['clients/connected']} connected")
         samples = self.memory.samples
@@ -241,7 +241,8 @@ def main():
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--clients", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
-    parser.add_argument("--lenient", action="store_true", help="for a build with a sanitizer: print memory and waiting times, do not check them")
+    parser.add_argument("--lenient", action="store_true", help="for a build with a sanitizer and few clients: memory, waiting times and "
+                        "whether the load reached everything are printed and not checked")
     parser.add_argument("command", nargs="*", help="the broker, with {port}")
     arguments = parser.parse_args()
     print(f"soak: seed {arguments.seed}, {arguments.clients} clients for {arguments.seconds} s", flush=True)
@@ -251,6 +252,10 @@ def main():
     except AssertionError as error:
         soak.check(False, f"the test could not go on: {error}")
     finally:
+        if soak.failures:
+            kept = Path(tempfile.gettempdir()) / f"apus-soak-{arguments.seed}.log"
+            kept.write_text(soak.broker.log)
+            print(f"the broker's log is kept in {kept}")
         soak.broker.discard()
     print("soak: " + (f"{len(soak.failures)} checks FAILED, seed {arguments.seed}" if soak.failures else "ok"))
     return 1 if soak.failures else 0

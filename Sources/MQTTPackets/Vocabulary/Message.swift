@@ -2,13 +2,19 @@ import NIOCore
 
 /// An application message that outlives the turn in which it was published: queued, in flight, retained or delayed.
 ///
-/// Topic, properties and payload stand one after the other in storage of their own size, which all receivers share.
+/// Topic, properties and payload stand one after the other in storage of their own size, which all receivers share; a
+/// large payload stands in a buffer beside it, so that it goes out without being copied for each receiver.
 /// It is never changed; what differs from receiver to receiver (QoS, packet identifier, alias, remaining expiry) is
 /// stamped on when it is sent.
 public final class Message: Sendable {
-    /// Topic, forwarded properties and payload.
+    /// From here on a payload stands beside topic and properties.
+    private static let largePayloadBytesMin = 16 << 10
+
+    /// Topic, forwarded properties and, unless it is large, payload.
     package let bytes: [UInt8]
-    /// The layout of `bytes`, with QoS and retain flag as published.
+    /// The payload, where it is large: then it is not in `bytes`.
+    package let largePayload: ByteBuffer?
+    /// The layout of `bytes`, as if every payload stood there, with QoS and retain flag as published.
     package let view: PublishView
     /// The client identifier of the publisher; nil for the broker itself.
     public let publisher: String?
@@ -16,19 +22,24 @@ public final class Message: Sendable {
     package let expiresAt: Int64
     package let topicHash: UInt64
 
+    /// `payload` is the payload in a buffer of its own, where there is one already.
     package init(
         copying source: Span<UInt8>,
         _ published: PublishView,
+        payload: ByteBuffer? = nil,
         publisher: String?,
         expiresAt: Int64,
         topicHash: UInt64
     ) {
         var forwardedBytes = 0
         published.forEachForwardedProperty(source) { forwardedBytes += $0.count }
-        let total = published.topic.count + forwardedBytes + published.payload.count
+        let isLarge = published.payload.count >= Self.largePayloadBytesMin
+        let total = published.topic.count + forwardedBytes + (isLarge ? 0 : published.payload.count)
         bytes = [UInt8](unsafeUninitializedCapacity: total) { storage, count in
-            count = Self.copy(source, published, into: UnsafeMutableRawBufferPointer(storage))
+            let kept = isLarge ? 0..<0 : published.payload
+            count = Self.copy(source, published, payload: kept, into: UnsafeMutableRawBufferPointer(storage))
         }
+        largePayload = isLarge ? payload ?? source.buffer(in: published.payload) : nil
         view = PublishView(
             firstByte: published.firstByte,
             topicBytes: published.topic.count,
@@ -44,13 +55,14 @@ public final class Message: Sendable {
     private static func copy(
         _ source: Span<UInt8>,
         _ view: PublishView,
+        payload: Range<Int>,
         into target: UnsafeMutableRawBufferPointer
     ) -> Int {
         var at = copy(source, view.topic, to: target, at: 0)
         view.forEachForwardedProperty(source) { range in
             at += copy(source, range, to: target, at: at)
         }
-        at += copy(source, view.payload, to: target, at: at)
+        at += copy(source, payload, to: target, at: at)
         return at
     }
 
@@ -70,12 +82,11 @@ public final class Message: Sendable {
     /// The name of the topic that the message was published to.
     public var topic: String { string(in: view.topic) }
 
-    /// The application's bytes, shared with the message and not copied.
-    /// A copy of the payload.
-    public var payload: ByteBuffer { ByteBuffer(bytes: bytes[view.payload]) }
+    /// The application's bytes.
+    public var payload: ByteBuffer { largePayload ?? ByteBuffer(bytes: bytes[view.payload]) }
 
     /// The payload as text; ill-formed UTF-8 is repaired with U+FFFD.
-    public var payloadString: String { string(in: view.payload) }
+    public var payloadString: String { largePayload.map(String.init(buffer:)) ?? string(in: view.payload) }
 
     private func string(in range: Range<Int>) -> String { String(decoding: bytes[range], as: UTF8.self) }
 
@@ -88,7 +99,7 @@ public final class Message: Sendable {
     private static let bytesAround = 208
 
     /// What the message takes in memory: its bytes and about what the objects around them take.
-    package var bytesHeld: Int { bytes.count + Self.bytesAround }
+    package var bytesHeld: Int { bytes.count + (largePayload?.storageCapacity ?? 0) + Self.bytesAround }
 
     /// Whole seconds until it expires, as they are sent on [MQTT-3.3.2-6]; nil for never.
     package func remainingExpiry(at now: Int64) -> UInt32? {

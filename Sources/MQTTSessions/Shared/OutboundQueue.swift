@@ -110,6 +110,9 @@ package struct OutboundQueue: Sendable {
 
     package init(firstNumber: UInt64 = 0) { end = firstNumber }
 
+    /// What an entry takes in memory beside its message.
+    private static let entryBytes = MemoryLayout<OutboundHead>.stride + MemoryLayout<OutboundBody>.stride
+
     package static func packetID(_ number: UInt64) -> UInt16 { UInt16(number % 65_535) + 1 }
 
     /// The number of the oldest entry.
@@ -118,8 +121,8 @@ package struct OutboundQueue: Sendable {
     package var isEmpty: Bool { heads.isEmpty }
 
     package mutating func append(_ entry: OutboundEntry) {
-        let bytes = entry.message?.bytesHeld ?? 0
-        bytesHeld += bytes
+        let bytes = (entry.message?.bytesHeld ?? 0) + entry.identifiers.count * MemoryLayout<UInt32>.stride
+        bytesHeld += bytes + Self.entryBytes
         heads.append(
             OutboundHead(
                 number: end,
@@ -157,6 +160,8 @@ package struct OutboundQueue: Sendable {
         return at
     }
 
+    package func isUnfinished(_ number: UInt64) -> Bool { position(number).map { heads[$0].state != .done } ?? false }
+
     package func head(_ number: UInt64) -> OutboundHead { heads[known(number)] }
 
     package subscript(number: UInt64) -> OutboundEntry {
@@ -177,6 +182,15 @@ package struct OutboundQueue: Sendable {
         var numbers: [UInt64] = []
         for head in heads where head.state != .done && body(head) { numbers.append(head.number) }
         return numbers
+    }
+
+    /// The oldest message that was never sent; nil where all were.
+    package var oldestUnsent: Message? { oldestUnsentPosition.flatMap { bodies[$0].message } }
+
+    private var oldestUnsentPosition: Int? {
+        var at = cursor
+        while at < heads.count && heads[at].state != .queued { at += 1 }
+        return at < heads.count ? at : nil
     }
 
     /// What is to be sent next.
@@ -241,13 +255,12 @@ package struct OutboundQueue: Sendable {
     ///
     /// It stands behind those in flight, which are few: closing the gap moves only them.
     package mutating func dropOldest() -> (number: UInt64, payloadBytes: Int)? {
-        var at = cursor
-        while at < heads.count && heads[at].state != .queued { at += 1 }
-        guard at < heads.count else { return nil }
+        guard let at = oldestUnsentPosition else { return nil }
         let dropped = (number: heads[at].number, payloadBytes: bodies[at].message?.view.payload.count ?? 0)
         dropMessage(at)
         heads.remove(at: at)
         bodies.remove(at: at)
+        bytesHeld -= Self.entryBytes
         unfinished -= 1
         return dropped
     }
@@ -261,6 +274,16 @@ package struct OutboundQueue: Sendable {
         inFlight = 0
         inFlightBytes = 0
         cursor = 0
+        removeDone()
+    }
+
+    /// What is over but stands behind something that is not.
+    private mutating func removeDone() {
+        let before = heads.count
+        guard heads.contains(where: { $0.state == .done }) else { return }
+        bodies = Deque(zip(heads, bodies).lazy.filter { $0.0.state != .done }.map(\.1))
+        heads.removeAll { $0.state == .done }
+        bytesHeld -= (before - heads.count) * Self.entryBytes
     }
 
     /// The other end has forgotten the session: what was sent goes out as if for the first time, and what only waited
@@ -292,13 +315,14 @@ package struct OutboundQueue: Sendable {
         while let oldest = heads.first, oldest.state == .done {
             heads.removeFirst()
             bodies.removeFirst()
+            bytesHeld -= Self.entryBytes
             if cursor > 0 { cursor -= 1 }
         }
         // A queue that was long once does not keep its storage.
-        if heads.isEmpty && longest > 256 {
-            heads = Deque()
-            bodies = Deque()
-            longest = 0
+        if longest > 256 && heads.count < longest / 4 {
+            heads = Deque(heads)
+            bodies = Deque(bodies)
+            longest = heads.count
         }
     }
 }

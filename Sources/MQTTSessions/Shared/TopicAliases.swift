@@ -3,9 +3,15 @@ import MQTTPackets
 /// The aliases that the other end has given to topics on this connection (MQTT 5.0, section 3.3.2.3.4).
 package struct InboundAliases: Sendable {
     private var topics: [[UInt8]] = []
+    /// Of all topics.
+    private var bytes = 0
+    private let bytesMax: Int
     package let maximum: UInt16
 
-    package init(maximum: UInt16) { self.maximum = maximum }
+    package init(maximum: UInt16, bytesMax: Int = .max) {
+        self.maximum = maximum
+        self.bytesMax = bytesMax
+    }
 
     /// Nil where the alias has no topic yet.
     package func topic(_ alias: UInt16) -> [UInt8]? {
@@ -13,9 +19,12 @@ package struct InboundAliases: Sendable {
         return topics[Int(alias)]
     }
 
-    /// False where the alias is 0 or above the maximum [MQTT-3.3.2-9].
+    /// False where the alias is 0 or above the maximum [MQTT-3.3.2-9], or the topics are too long together.
     package mutating func define(_ alias: UInt16, _ topic: Span<UInt8>) -> Bool {
         guard alias > 0, alias <= maximum else { return false }
+        let known = Int(alias) < topics.count ? topics[Int(alias)].count : 0
+        guard bytes - known + topic.count <= bytesMax else { return false }
+        bytes += topic.count - known
         while topics.count <= Int(alias) { topics.append([]) }
         if !topic.isEqual(to: topics[Int(alias)]) {
             topics[Int(alias)] = topic.toArray()
@@ -31,6 +40,9 @@ package struct InboundAliases: Sendable {
 /// Once all are given, every eighth topic without one takes over the alias that was given the longest ago: topics that
 /// come again and again get one soon, and a stream of ever new topics does not pay for it with each message.
 package struct OutboundAliases: Sendable {
+    /// Longer topics get no alias: what all connections remember is theirs times the number of receivers.
+    private static let topicBytesMax = 256
+
     package enum Use: Sendable, Equatable {
         /// Send the topic and no alias.
         case none
@@ -49,7 +61,7 @@ package struct OutboundAliases: Sendable {
     package init(maximum: Int) { self.maximum = maximum }
 
     package mutating func use(_ topic: Span<UInt8>, hash: UInt64) -> Use {
-        guard maximum > 0 else { return .none }
+        guard maximum > 0, topic.count <= Self.topicBytesMax else { return .none }
         for at in hashes.indices where hashes[at] == hash && topic.isEqual(to: topics[at]) {
             return .use(UInt16(at + 1))
         }
