@@ -152,7 +152,7 @@ extension BrokerCore {
 
     /// Expired messages take no room from new ones. True where there is room without those at the queue's head.
     private mutating func dropExpired(_ s: Int) -> Bool {
-        while let oldest = sessions[s].state.outbound.oldestUnsent, oldest.expiresAt < now {
+        while let oldest = sessions[s].state.outbound.oldestUnsent, oldest.expiresAt <= now {
             guard let dropped = withQueue(s, { $0.outbound.dropOldest() }) else { return false }
             budget -= 1
             drop(.expired, s, bytes: dropped.payloadBytes)  // [MQTT-3.3.2-5]
@@ -260,7 +260,7 @@ extension BrokerCore {
             return false
         }
         // What was begun is completed, although expired [MQTT-4.3.3-7].
-        if message.expiresAt < now && !entry.isBegun {
+        if message.expiresAt <= now && !entry.isBegun {
             drop(.expired, s, bytes: message.view.payload.count)  // [MQTT-3.3.2-5]
             finish(number, s)
             return false

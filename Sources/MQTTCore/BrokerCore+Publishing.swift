@@ -39,7 +39,8 @@ extension BrokerCore {
         guard let seconds = interval.map({ min(Int($0), most) }) ?? (most == Limits.never ? nil : most) else {
             return .max
         }
-        return now + Int64(seconds) * 1_000
+        // One that expires at once still reaches those who can be sent it at once.
+        return now + max(1, Int64(seconds) * 1_000)
     }
 
     /// The topic, from the packet or from its alias, which is resolved before anything else is decided.

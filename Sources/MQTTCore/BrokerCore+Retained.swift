@@ -100,7 +100,7 @@ extension BrokerCore {
     private mutating func deliverRetained(_ found: Retained, _ replay: RetainedReplay, _ s: Int) {
         let message = found.message
         guard found.version <= replay.versionMax else { return }
-        guard message.expiresAt >= now else {
+        guard message.expiresAt > now else {
             let bytes = message.bytes
             retained.remove(bytes.span.extracting(message.view.topic))
             change(.retainedCleared(topic: message.topic))

@@ -87,7 +87,7 @@ package struct RetainedMessages: Sendable {
                 return
             }
             let message = chunks[chunk][at].message
-            guard message.expiresAt < now else {
+            guard message.expiresAt <= now else {
                 at += 1
                 continue
             }

@@ -183,6 +183,15 @@ final class ConnectionHandler: ChannelDuplexHandler {
         (try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
     }
 
+    /// A channel tells that it takes no more in the middle of what it is given: the rest counts too.
+    private func countUnwritten(_ context: ChannelHandlerContext) {
+        guard !isClosing, bytesUnwritten > 0 else { return }
+        bytesUnwritten = bytesInChannel(context)
+        driver.turn { [id, bytesUnwritten] core, now in
+            core.tookBytes(id, bytesInTransport: bytesUnwritten, at: now)
+        }
+    }
+
     /// A client that takes bytes, if slowly, is not one that takes nothing: the core is told now and then.
     private func watchProgress() {
         guard !isWatching else { return }
@@ -195,8 +204,9 @@ final class ConnectionHandler: ChannelDuplexHandler {
         isWatching = false
         guard let context, !isClosing, bytesUnwritten > 0 else { return }
         let bytes = bytesInChannel(context)
-        if bytes < bytesUnwritten {
-            bytesUnwritten = bytes
+        let isProgress = bytes < bytesUnwritten
+        bytesUnwritten = bytes
+        if isProgress {
             driver.turn { [id] core, now in core.tookBytes(id, bytesInTransport: bytes, at: now) }
         }
         watchProgress()
@@ -210,6 +220,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         if !entry.chunks.isEmpty {
             for chunk in entry.chunks { context.write(wrapOutboundOut(chunk), promise: nil) }
             context.flush()
+            countUnwritten(context)
         }
         if entry.resumes { goOn() }
     }

@@ -93,8 +93,9 @@ class Link(asyncio.Protocol):
             self.accepted.set_result(False)
 
     def write(self, data):
-        self.numbers["bytes written"] += len(data)
-        self.transport.write(data)
+        if not self.transport.is_closing():
+            self.numbers["bytes written"] += len(data)
+            self.transport.write(data)
 
     def data_received(self, data):
         self.numbers["bytes read"] += len(data)
@@ -121,7 +122,7 @@ class Link(asyncio.Protocol):
                 self.numbers.error(f"{self.client.id}: {violation}")
             at = body + length
         self.rest = data[at:]
-        if self.answers and self.is_open:
+        if self.answers:
             self.write(bytes(self.answers))
         self.answers.clear()
 

@@ -1,5 +1,5 @@
 """What looks at the broker while the load runs: the monitor of $SYS, a bystander with a message every 100 ms, the memory."""
-import sys, threading, time
+import contextlib, os, sys, threading, time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "Integration"))
@@ -107,30 +107,49 @@ class Monitor(Observer):
 
 
 class Bystander(Observer):
-    """Sends itself a message at QoS 1 every 100 ms and waits for it, as the load must not make it wait long."""
+    """Sends itself a message at QoS 1 every 100 ms and waits for it, as the load must not make it wait long.
+
+    Time in which the system lets the broker or this thread have no processor, though it has work, is no fault of the broker: other
+    programs run here too.
+    """
     PERIOD_SECONDS = 0.1
 
-    def __init__(self, port):
+    def __init__(self, port, pid):
         super().__init__()
+        self.pid = pid
         self.raw = Raw.connected(port, "soak-bystander", keep_alive=0, wait=30)
         self.raw.subscribe("bystander", qos=1)
-        self.waits, self.begun_at, self.next_at = [], time.monotonic(), time.monotonic()
-        # How late the system let this thread go on, at most: what the broker cannot be blamed for.
-        self.late, self.longest = 0, (0, 0)     # the longest wait, and when it began
+        self.begun_at = self.next_at = time.monotonic()
+        self.waits = []             # seconds, seconds without a processor, when it began
 
     def observe(self):
         packet_id = len(self.waits) % 65535 + 1
-        begun = time.monotonic()
+        denied, begun = self.seconds_denied(), time.monotonic()
         self.raw.publish("bystander", b"%d" % packet_id, 1, packet_id)
         for _ in range(2):
             first, body = self.raw.read()
             assert first & 0xF0 in (PUBACK, PUBLISH), f"PUBACK or the message expected: {first:02x}"
             if first & 0xF0 == PUBLISH:
                 message = Message.parse(first, body, 4)
-        self.waits.append(time.monotonic() - begun)
-        self.longest = max(self.longest, (self.waits[-1], begun - self.begun_at))
+        wait = time.monotonic() - begun
+        self.waits.append((wait, min(wait, self.increase(denied)), begun - self.begun_at))
         assert int(message.payload) == packet_id, f"message {packet_id} expected: {message}"
         self.raw.send(acknowledgement(PUBACK, message.packet_id))
         self.next_at = max(self.next_at + self.PERIOD_SECONDS, time.monotonic())
         self.is_ending.wait(self.next_at - time.monotonic())
-        self.late = max(self.late, time.monotonic() - self.next_at)
+
+    def seconds_denied(self):
+        """For each thread of the broker, and this one: how long it has been ready to run and did not."""
+        own = threading.get_native_id()
+        threads = [f"/proc/{self.pid}/task/{name}" for name in os.listdir(f"/proc/{self.pid}/task")] + [f"/proc/self/task/{own}"]
+        seconds = {}
+        for thread in threads:
+            with contextlib.suppress(OSError, IndexError), open(f"{thread}/schedstat") as file:
+                seconds[thread] = int(file.read().split()[1]) / 1e9
+        return seconds
+
+    def increase(self, before):
+        """Of the thread of the broker that had to wait the longest, and of this one."""
+        now = self.seconds_denied()
+        *broker, own = [now[thread] - before.get(thread, 0) for thread in now] or [0]
+        return max(broker, default=0) + own
