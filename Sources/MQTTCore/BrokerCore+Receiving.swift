@@ -99,7 +99,7 @@ extension BrokerCore {
             return nil
         }
         let kind = try PacketDecoder.checkFlags(header, version: version)
-        if header.packetBytes > limits.controlBytesMax { try checkSize(header, kind) }
+        try checkSize(header, kind)
         guard bytes.count &- at >= header.packetBytes else { return nil }
         budget &-= 1
         statistics.packetsReceived &+= 1
@@ -124,12 +124,15 @@ extension BrokerCore {
 
     /// Only a PUBLISH has a payload: other packets are decoded whole, in one turn.
     private func checkSize(_ header: FixedHeader, _ kind: PacketKind) throws(DecodingError) {
-        switch kind {
-        case .publish: return
-        case .subscribe, .unsubscribe: guard header.packetBytes > limits.subscribeBytesMax else { return }
-        default: break
+        let most =
+            switch kind {
+            case .publish: limits.packetBytesMax
+            case .subscribe, .unsubscribe: limits.subscribeBytesMax
+            default: limits.controlBytesMax
+            }
+        guard header.packetBytes <= most else {
+            throw DecodingError(.packetTooLarge, "\(kind) of \(header.packetBytes) bytes")
         }
-        throw DecodingError(.packetTooLarge, "\(kind) of \(header.packetBytes) bytes")
     }
 
     /// The first packet has to be CONNECT, and is looked at as such from its first byte [MQTT-3.1.0-1].

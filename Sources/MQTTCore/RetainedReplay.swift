@@ -49,7 +49,8 @@ struct RetainedReplays: Sendable {
     /// Topics that may be pulled forward before the replays with wildcards are given up: their client takes nothing.
     private static let pulledMax = 10_000
 
-    private var exact: [[UInt8]: RetainedReplay] = [:]
+    /// Nil where it has ended: its topic still stands in the order, once.
+    private var exact: [[UInt8]: RetainedReplay?] = [:]
     private var exactOrder = Deque<[UInt8]>()
     private var wild = Deque<RetainedReplay>()
     /// Subscription → its replay with wildcards; others in the queue are passed over.
@@ -75,13 +76,13 @@ struct RetainedReplays: Sendable {
 
     mutating func end(_ subscription: [UInt8]) {
         current[subscription] = nil
-        exact[subscription] = nil
+        if exact[subscription] != nil { exact.updateValue(nil, forKey: subscription) }
     }
 
     /// Takes out the next of those without wildcards; `topic` is nil where there is none, `replay` where it has ended.
     mutating func takeExact() -> (topic: [UInt8]?, replay: RetainedReplay?) {
         guard let topic = exactOrder.popFirst() else { return (nil, nil) }
-        return (topic, exact.removeValue(forKey: topic))
+        return (topic, exact.removeValue(forKey: topic) ?? nil)
     }
 
     /// The one with wildcards that is under way.
@@ -114,7 +115,10 @@ struct RetainedReplays: Sendable {
     mutating func pull(_ topic: Span<UInt8>, version: UInt64) -> [RetainedReplay]? {
         let key = topic.toArray()
         var owing: [RetainedReplay] = []
-        if let replay = exact.removeValue(forKey: key), version <= replay.versionMax { owing.append(replay) }
+        if let replay = exact[key] ?? nil {
+            exact.updateValue(nil, forKey: key)
+            if version <= replay.versionMax { owing.append(replay) }
+        }
         let pulledFor = pulled[key] ?? 0
         for replay in wild where replay.sequence > pulledFor && version <= replay.versionMax {
             guard current[replay.subscription] == replay.sequence else { continue }

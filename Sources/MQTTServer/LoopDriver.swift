@@ -14,6 +14,9 @@ final class LoopDriver {
     /// NIO runs every ready task before it looks at sockets again; a shorter delay would starve them.
     static let betweenTurns = TimeAmount.microseconds(50)
     private static let tickInterval = TimeAmount.milliseconds(50)
+    /// Turns whose output is written together: where many connections have something at the same moment, a receiver of
+    /// all of them is written to once, and not once for each.
+    private static let turnsTogether = 16
 
     /// Another loop, to be woken.
     struct Peer: Sendable {
@@ -42,6 +45,8 @@ final class LoopDriver {
     private var isWriting = false
     private var feedIsScheduled = false
     private var isStopped = false
+    /// Turns since output was last taken.
+    private var turnsUnwritten = 0
     /// Told after each turn that changed something which must last.
     private var changed: @Sendable () -> Void = {}
 
@@ -109,13 +114,24 @@ final class LoopDriver {
         applying: (Result) -> Void = { _ in }
     ) -> Result {
         let index = index
+        turnsUnwritten += 1
+        if turnsUnwritten == 1 { eventLoop.assumeIsolated().execute { self.writeTurns() } }
+        let takesOutput = turnsUnwritten >= Self.turnsTogether
+        if takesOutput { turnsUnwritten = 1 }
         let (result, after) = core.withLock { core, now in
             let result = body(&core, now)
-            return (result, AfterTurn(of: &core, loop: index))
+            return (result, AfterTurn(of: &core, loop: index, takesOutput: takesOutput))
         }
         applying(result)
         perform(after)
         return result
+    }
+
+    /// After all that was ready had its turn.
+    private func writeTurns() {
+        turnsUnwritten = 0
+        let index = index
+        perform(core.withLock { core, _ in AfterTurn(of: &core, loop: index) })
     }
 
     private func perform(_ after: AfterTurn) {
@@ -171,8 +187,8 @@ private struct AfterTurn: Sendable {
     /// Freed with this value.
     private let discarded: [Discarded]
 
-    init(of core: inout BrokerCore, loop: Int) {
-        output = core.takeOutput(loop: loop)
+    init(of core: inout BrokerCore, loop: Int, takesOutput: Bool = true) {
+        output = takesOutput ? core.takeOutput(loop: loop) : []
         wake = core.loopsToWake(besides: loop)
         events = core.takeEvents()
         isHungry = core.isHungry(loop: loop)

@@ -6,7 +6,7 @@ import Testing
 
 extension LimitTests {
     static let connecting = [
-        LimitCase("connections", 3, connections),
+        LimitCase("connections", 6, connections),
         LimitCase("connects-pending", 2, connectsPending),
         LimitCase("connect-bytes", 64, connectBytes),
         LimitCase("client-id-bytes", 10, clientIDBytes),
@@ -21,21 +21,33 @@ extension LimitTests {
     }
 
     private static func connections(_ trial: LimitTrial) async throws {
-        let first = try await trial.connect()
-        let second = try await trial.connect.transport()
+        let clients = [try await trial.connect(), try await trial.connect(), try await trial.connect()]
+        // Fewer owe CONNECT than may, half of all.
+        let oldest = try await trial.connect.transport()
+        var pending = [try await trial.connect.transport()]
+        let broker = trial.broker
+        try await trial.bystander.wait(for: "six connections") { broker.statistics.connections == 6 }
+        #expect(broker.statistics.socketsRefused == 0)
+        pending.append(try await trial.connect.transport())
+        #expect(try await oldest.nextOrEnd() == nil)
+        #expect(broker.statistics.socketsRefused == 1)
+        try await trial.bystander.isServed()
+        for (at, client) in pending.enumerated() {
+            try await client.sendConnect("\(at)")
+            #expect(try await client.next().kind == .connack)
+        }
+        // Nobody owes CONNECT: no one has to go for those who come.
         for version in ProtocolVersion.allCases {
             let refused = try await trial.connect.transport()
             refused.version = version
             #expect(try await refused.nextOrEnd() == nil)
         }
-        #expect(trial.broker.statistics.socketsRefused == UInt64(ProtocolVersion.allCases.count))
+        #expect(broker.statistics.socketsRefused == 1 + UInt64(ProtocolVersion.allCases.count))
         try await trial.bystander.isServed()
-        try await first.ping()
-        try await second.sendConnect("second")
-        #expect(try await second.next().kind == .connack)
-        try await first.close()
-        let broker = trial.broker
-        try await trial.bystander.wait(for: "a place") { broker.statistics.connections == 2 }
+        for client in clients + pending { try await client.ping() }
+        try await clients[0].close()
+        for _ in 0..<20 { try await Task.sleep(for: .milliseconds(100)); print("DEBUG", broker.statistics.connections, broker.statistics.clientsConnected) }
+        try await trial.bystander.wait(for: "a place") { broker.statistics.connections == 5 }
         try await trial.connect().ping()
     }
 

@@ -7,9 +7,11 @@ import Testing
 extension LimitTests {
     static let publishing = [
         LimitCase("packet-bytes", 200, packetBytes),
+        LimitCase("control-bytes", 64, controlBytes),
         LimitCase("receive-buffers", 300 << 10, receiveBuffers),
         LimitCase("receive-maximum", 2, receiveMaximum),
         LimitCase("topic-aliases", 2, topicAliases),
+        LimitCase("topic-alias-bytes", 20, topicAliasBytes),
         LimitCase("message-expiry", 1, messageExpiry),
         LimitCase("deliveries", 10, deliveries),
     ]
@@ -36,6 +38,36 @@ extension LimitTests {
             } else {
                 #expect(try await client.nextOrEnd() == nil)
             }
+            try await trial.bystander.isServed()
+        }
+    }
+
+    private static func controlBytes(_ trial: LimitTrial) async throws {
+        func pubrel(_ reasonBytes: Int) -> ByteBuffer {
+            var pubrel = Acknowledgement(packetID: 1)
+            pubrel.properties[string: .reasonString] = "r".padded(to: reasonBytes)
+            return PacketEncoder(version: .v5).encode(.pubrel(pubrel))
+        }
+        let client = try await trial.connect()
+        let most = 65 - pubrel(1).readableBytes
+        #expect(pubrel(most).readableBytes == 64)
+        try await client.send(pubrel(most))
+        let answer = Acknowledgement(packetID: 1, reasonCode: .packetIdentifierNotFound)
+        #expect(try await client.next() == .pubcomp(answer))
+        // SUBSCRIBE, UNSUBSCRIBE and PUBLISH have limits of their own.
+        let filter = "f".padded(to: 1_000)
+        #expect(try await client.reasons(subscribing: [filter]) == [.success])
+        try await client.unsubscribe(filter)
+        #expect(try await client.reason(publishing: filter) == .noMatchingSubscribers)
+        // It is refused for what its header says: none of the rest has to come.
+        var tooLarge = pubrel(most + 1)
+        try await client.send(tooLarge.take(2))
+        #expect(try await client.disconnectReason() == .packetTooLarge)
+        try await trial.bystander.isServed()
+        for version in [ProtocolVersion.v3_1, .v3_1_1] {
+            let older = try await trial.connect(version: version)
+            try await older.send(ByteBuffer(bytes: [0x40, 63]))
+            #expect(try await older.nextOrEnd() == nil)
             try await trial.bystander.isServed()
         }
     }
@@ -111,6 +143,31 @@ extension LimitTests {
         #expect(aliases == [1, 2, 1, 2, nil, nil])
         try await publish("t/3", alias: 3)
         #expect(try await client.disconnectReason() == .topicAliasInvalid)
+        try await trial.bystander.isServed()
+    }
+
+    private static func topicAliasBytes(_ trial: LimitTrial) async throws {
+        let (client, _) = try await trial.accepted(Connect(version: .v5, clientID: "c"))
+        try await client.subscribe("#")
+        func publish(_ topic: String, alias: UInt32) async throws {
+            var publish = Publish(topic: topic, payload: ByteBuffer())
+            publish.properties[integer: .topicAlias] = alias
+            try await client.send(.publish(publish))
+        }
+        let topics: [(UInt32, String)] = [(1, "0123456789"), (2, "abcdefghij"), (1, "9876543210"), (2, "b"), (3, "c")]
+        for (alias, topic) in topics {
+            try await publish(topic, alias: alias)
+            #expect(try await client.nextPublish().topic == topic)
+            try await publish("", alias: alias)
+            #expect(try await client.nextPublish().topic == topic)
+        }
+        // Topics without an alias do not count, nor do those of another client.
+        try await client.publish("t".padded(to: 100), "m")
+        #expect(try await client.nextPayload() == "m")
+        try await publish("12345678", alias: 4)
+        #expect(try await client.nextPublish().topic == "12345678")
+        try await publish("d", alias: 5)
+        #expect(try await client.disconnectReason() == .quotaExceeded)
         try await trial.bystander.isServed()
     }
 
