@@ -52,7 +52,7 @@ extension BrokerCore {
             }
             if budget <= 0 { return Received(consumed: at, next: .again) }
             if !connections[c].isWritable && owesTooMuchReading(c) { return wait(c, consumed: at) }
-            if connections[c].isReplaying { return wait(c, consumed: at) }
+            if connections[c].isReplaying && !owesAcknowledgements(c) { return wait(c, consumed: at) }
             let isUncommitted = connections[c].uncommittedBytes > 0 || connections[c].lastTicket > committed
             if isUncommitted && owesTooManyCommits(c) { return waitForCommit(c, consumed: at) }
             let before = ticket
@@ -75,6 +75,9 @@ extension BrokerCore {
         return connections[c].output.bytes > (isOver ? 0 : limits.sendBufferBytesUnread)
     }
 
+    /// What it is owed may wait for its acknowledgements: not to read them would be to wait for ever.
+    private func owesAcknowledgements(_ c: Int) -> Bool { sessions[session(of: c)].state.outbound.inFlight > 0 }
+
     private func owesTooManyCommits(_ c: Int) -> Bool {
         connections[c].uncommittedBytes >= limits.uncommittedBytesMax
             || statistics.uncommittedBytes >= limits.uncommittedBytesInAllMax
@@ -88,6 +91,8 @@ extension BrokerCore {
 
     private mutating func wait(_ c: Int, consumed: Int) -> Received {
         connections[c].isReadingPaused = true
+        // Of a packet that is not read nobody knows how much has come.
+        connections[c].partSince = 0
         return Received(consumed: consumed, next: .wait)
     }
 

@@ -8,6 +8,11 @@ extension BrokerCore {
     /// Replays with wildcards of one session, above which its client is not read from.
     private static var replaysMax: Int { 1_000 }
 
+    /// Whether a session that is read from all the same, for its acknowledgements, has more than one SUBSCRIBE adds.
+    func hasTooManyReplays(_ s: Int) -> Bool {
+        sessions[s].replays.wildCount >= Self.replaysMax + limits.filtersMax
+    }
+
     mutating func beginReplay(
         _ wanted: Subscribe.Filter,
         _ filter: ParsedFilter,
@@ -53,7 +58,10 @@ extension BrokerCore {
     }
 
     private mutating func continueWildReplay(_ s: Int, _ c: Int) -> Bool {
-        guard let replay = sessions[s].replays.firstWild() else { return false }
+        guard let replay = sessions[s].replays.firstWild() else {
+            readOnIfReplayed(s)
+            return false
+        }
         switch retained.next(after: replay.key, matching: replay.filter, budget: &budget) {
         case .more(let key):
             sessions[s].replays.advanceWild(to: key)
@@ -61,7 +69,7 @@ extension BrokerCore {
             return false
         case .exhausted:
             sessions[s].replays.finishWild()
-            readOnIfReplayed(s, c)
+            readOnIfReplayed(s)
             return true
         case .found(let found):
             let key = Array(found.message.topic.utf8)
@@ -77,8 +85,9 @@ extension BrokerCore {
         connections[c].isReplaying = sessions[s].replays.wildCount > Self.replaysMax
     }
 
-    private mutating func readOnIfReplayed(_ s: Int, _ c: Int) {
-        guard connections[c].isReplaying, sessions[s].replays.wildCount <= Self.replaysMax else { return }
+    private mutating func readOnIfReplayed(_ s: Int) {
+        let c = Int(sessions[s].connection)
+        guard c >= 0, connections[c].isReplaying, sessions[s].replays.wildCount <= Self.replaysMax else { return }
         connections[c].isReplaying = false
         touch(c)
     }
@@ -88,6 +97,7 @@ extension BrokerCore {
         guard let found = retained.get(topic) else { return }
         // First all are marked, then they are sent: sending may bring the oldest replay to its end.
         guard let owing = sessions[s].replays.pull(topic, version: found.version) else {
+            readOnIfReplayed(s)
             return drop(.backlog, s, bytes: 0)
         }
         for replay in owing { deliverRetained(found, replay, s) }

@@ -25,6 +25,7 @@ extension BrokerCore {
         guard let filter = ParsedFilter(wanted.filter) else { return .topicFilterInvalid }
         let key = Array(wanted.filter.utf8)
         guard key.count <= limits.topicBytesMax, isWithinLimits(filter.filter.span) else { return .topicFilterInvalid }
+        guard !hasTooManyReplays(s) else { return .quotaExceeded }
         let known = sessions[s].subscriptions[key]
         if let known {
             tree.update(known, options: wanted.options, identifier: identifier)  // [MQTT-3.8.4-3]

@@ -44,6 +44,9 @@ import Testing
         what they are sent, the keep alive those that are silent. Keep alive counts packets, and of a packet that comes
         slowly each 16 KiB; it does not run against a client that the broker does not read from, the drain time does.
 
+        A client that is still owed the retained messages of more than 1,000 filters with wildcards is read from only for its
+        acknowledgements; with `filters` more of them a new subscription is refused with 0x97.
+
         Every drop is counted by cause, for the session and the broker: in `$SYS/broker/publish/messages/dropped/…`, in
         `MQTTBroker.statistics`, in swift-metrics as `apus_dropped`, and in the log, once a second for a session at most.
 

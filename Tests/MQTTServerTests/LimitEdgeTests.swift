@@ -1,7 +1,9 @@
+import Logging
 import MQTTCore
 import MQTTPackets
 import MQTTServer
 import NIOCore
+import Synchronization
 import Testing
 
 @Suite("What meets a limit on its way", .timeLimit(.minutes(1))) struct LimitEdgeTests {
@@ -111,6 +113,82 @@ import Testing
         }
     }
 
+    @Test("connections that owe CONNECT take half of all places, however many of them were allowed")
+    func pendingHalf() async throws {
+        try await withLimits {
+            $0.limits.connectionsMax = 5
+            $0.limits.connectsPendingMax = 100
+        } _: { trial in
+            let oldest = try await trial.connect.transport()
+            let others = [try await trial.connect.transport(), try await trial.connect.transport()]
+            #expect(try await oldest.nextOrEnd() == nil)
+            let broker = trial.broker
+            try await trial.bystander.wait(for: "its end") { broker.statistics.connections == 3 }
+            #expect(broker.statistics.socketsRefused == 1)
+            for (at, other) in others.enumerated() {
+                try await other.sendConnect("\(at)")
+                #expect(try await other.next().kind == .connack)
+            }
+            try await trial.bystander.isServed()
+        }
+    }
+
+    @Test("no filters are left in the account of a session that subscribes and unsubscribes in turn")
+    func treeNodesInTurn() async throws {
+        try await withLimits {
+            $0.limits.treeNodesMax = 20
+        } _: { trial in
+            let client = try await trial.connect()
+            // Of two filters that share levels the first goes: what it takes along must be its own.
+            var kept = 0
+            for number in 0..<20 {
+                let (long, short) = ("\(number)/b/c/d", "\(number)/b/c")
+                guard try await client.reasons(subscribing: [long, short]) == [.success, .success] else { break }
+                try await client.unsubscribe(long)
+                kept += 1
+            }
+            // Seven levels have to fit, of which three stay: 15 and 4 fit, and not another three.
+            #expect(kept == 5)
+            #expect(trial.broker.statistics.treeNodes < 30)
+            try await trial.bystander.isServed()
+            try await client.unsubscribe("5/b/c/d")
+            for number in 0..<5 { try await client.unsubscribe("\(number)/b/c") }
+            let levels = (1...20).map { "\($0)" }
+            #expect(
+                try await client.reasons(subscribing: levels + ["x"]) == levels.map { _ in .success } + [.quotaExceeded]
+            )
+        }
+    }
+
+    @Test("drops that are no session's are told without a client")
+    func dropsOfNobody() async throws {
+        let lines = Mutex<[String]>([])
+        let recorder = DropRecorder { line in lines.withLock { $0.append(line) } }
+        var configuration = BrokerConfiguration()
+        configuration.addresses = [.init(host: "127.0.0.1", port: 0)]
+        configuration.limits.retainedMessagesMax = 0
+        let broker = MQTTBroker(configuration: configuration, logger: Logger(label: "test") { _ in recorder })
+        try await withBroker(broker) { broker, connect in
+            let bystander = try await Bystander(connect)
+            let member = try await connect("member", expiry: 600)
+            try await member.subscribe("$share/g/shared")
+            try await member.leave()
+            let publisher = try await connect("publisher")
+            try await publisher.publish("shared", "m")
+            for topic in ["a", "b"] { try await publisher.publish(topic, "m", isRetained: true) }
+            try await publisher.ping()
+            #expect(broker.statistics.dropped[.noMember] == 1)
+            #expect(broker.statistics.dropped[.notRetained] == 2)
+            try await bystander.wait(for: "two lines") { lines.withLock { $0.count } >= 2 }
+            try await bystander.isServed()
+        }
+        #expect(
+            lines.withLock { $0.sorted() } == [
+                "warning no-member none 1", "warning not-retained none 2",
+            ]
+        )
+    }
+
     @Test("a shared subscription gives a message to a member that can take it", arguments: [false, true])
     func sharedWithFullMember(isConnected: Bool) async throws {
         try await withLimits {
@@ -133,5 +211,25 @@ import Testing
             let free = isConnected ? members[1] : try await trial.connect("free", expiry: 600)
             #expect(try await free.nextPayloads(2) == ["shared", "shared"])
         }
+    }
+}
+
+/// Level, cause, client and count of each line about drops.
+private struct DropRecorder: LogHandler {
+    let record: @Sendable (String) -> Void
+    var logLevel = Logger.Level.trace
+    var metadata = Logger.Metadata()
+
+    init(_ record: @escaping @Sendable (String) -> Void) { self.record = record }
+
+    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+        get { metadata[key] }
+        set { metadata[key] = newValue }
+    }
+
+    func log(event: LogEvent) {
+        guard event.message == "messages dropped", let metadata = event.metadata else { return }
+        let values = ["cause", "client", "count"].map { metadata[$0].map { "\($0)" } ?? "" }
+        record("\(event.level) " + values.joined(separator: " "))
     }
 }

@@ -109,6 +109,59 @@ import Testing
         }
     }
 
+    @Test("expired messages make room in a full queue for new ones", arguments: QueuePolicy.allCases)
+    func expiredMakeRoom(_ policy: QueuePolicy) async throws {
+        try await withLimits {
+            $0.limits.queuedMessagesMax = 3
+            $0.queuePolicy = policy
+        } _: { trial in
+            try await trial.sleeper("sleeper", "t", .atLeastOnce)
+            let publisher = try await trial.connect()
+            for (payload, expiry) in [("expired", UInt32(1)), ("expired", 1), ("kept", 600)] {
+                var publish = Publish(topic: "t", payload: ByteBuffer(string: payload), qos: .atLeastOnce, packetID: 1)
+                publish.properties[integer: .messageExpiryInterval] = expiry
+                try await publisher.send(.publish(publish))
+                #expect(try await publisher.next() == .puback(Acknowledgement(packetID: 1)))
+            }
+            try await Task.sleep(for: .milliseconds(1_050))
+            for number in 1...2 { #expect(try await publisher.reason(publishing: "t", "\(number)") == .success) }
+            let broker = trial.broker
+            #expect(broker.statistics.dropped[.expired] == 2)
+            #expect(broker.statistics.dropped.total == 2)
+            try await trial.bystander.isServed()
+            let sleeper = try await trial.connect("sleeper", expiry: 600)
+            #expect(try await sleeper.nextPayloads(3) == ["kept", "1", "2"])
+            try await sleeper.ping()
+        }
+    }
+
+    @Test("what an entry takes beside its message counts: 48 bytes, and its subscription identifiers")
+    func entryBytes() async throws {
+        try await withLimits { _ in
+        } _: { trial in
+            let client = try await trial.connect("c", expiry: 600)
+            for identifier in UInt32(1)...3 {
+                let filter = ["q/t", "q/+", "q/#"][Int(identifier) - 1]
+                let options = SubscriptionOptions(qos: .atLeastOnce)
+                var subscribe = Subscribe(packetID: 1, filters: [Subscribe.Filter(filter, options)])
+                subscribe.properties = Properties([Property(.subscriptionIdentifier, .integer(identifier))])
+                try await client.send(.subscribe(subscribe))
+                #expect(try await client.next().kind == .suback)
+            }
+            try await client.leave()
+            let publisher = try await trial.connect()
+            #expect(try await publisher.reason(publishing: "q/t") == .success)
+            // A message of four bytes takes 212.
+            #expect(trial.broker.statistics.queuedBytes == 212 + 48 + 3 * 4)
+            #expect(trial.broker.largestQueues().first?.bytes == 272)
+            try await trial.bystander.isServed()
+            let again = try await trial.connect("c", expiry: 600)
+            #expect(try await again.nextPayloads(1) == ["m"])
+            try await again.ping()
+            #expect(trial.broker.statistics.queuedBytes == 0)
+        }
+    }
+
     @Test("what the broker says of itself takes no room from retained messages of clients")
     func ownMessages() async throws {
         try await withLimits {

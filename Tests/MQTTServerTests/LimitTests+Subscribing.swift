@@ -158,8 +158,8 @@ extension LimitTests {
         let older = try await trial.connect(version: .v3_1_1)
         #expect(try await older.reasons(subscribing: ["a", "ccc", "d"]) == [.success, .success, .unspecifiedError])
         try await client.unsubscribe("a")
-        #expect(try await client.reasons(subscribing: ["dd", "d"]) == [.quotaExceeded, .success])
-        try await client.publish("dd", "refused")
+        #expect(try await client.reasons(subscribing: ["ddd", "d"]) == [.quotaExceeded, .success])
+        try await client.publish("ddd", "refused")
         try await client.publish("d", "granted")
         #expect(try await client.nextPayload() == "granted")
     }

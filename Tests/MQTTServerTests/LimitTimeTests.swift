@@ -22,7 +22,122 @@ import Testing
         }
     }
 
-    @Test("a client that the broker does not read from is not ended by its keep alive, but by the drain time")
+    @Test(
+        "a client that takes its bytes slowly is not ended, although it is not writable for longer than the drain time"
+    )
+    func slowButSteadyReader() async throws {
+        try await withLimits {
+            $0.drainTime = .seconds(1)
+            $0.limits.sendBufferBytesMax = 64 << 20
+        } _: { trial in
+            let broker = trial.broker
+            let slow = try await SlowClient(trial.connect)
+            try await slow.subscribe("flood")
+            let publisher = try await trial.connect()
+            // It is slow while it is sent to as well, however long that takes.
+            let flooding = Task {
+                try await trial.flood("flood", by: publisher, payloadBytes: 1 << 20) { $0.unsentBytes >= 40 << 20 }
+                return ContinuousClock.now
+            }
+            try await trial.bystander.wait(for: "the flood") { broker.statistics.unsentBytes > 10 << 20 }
+            // A megabyte at a time: a socket tells of room in large parts of its kernel's buffer.
+            var least = Int.max
+            let began = ContinuousClock.now
+            while ContinuousClock.now - began < .seconds(4) {
+                guard try await slow.next()?.kind == .publish else { throw TimedOut(description: "ended too early") }
+                least = min(least, broker.statistics.unsentBytes)
+                try await Task.sleep(for: .milliseconds(200))
+            }
+            #expect(try await flooding.value - began < .seconds(3))
+            // While it is writable, nothing waits.
+            #expect(least > 1 << 20)
+            #expect(broker.statistics.clientsConnected == 3)
+            try await trial.bystander.isServed()
+            // Now it takes nothing.
+            try await trial.bystander.wait(for: "its end") { broker.statistics.clientsConnected == 2 }
+            #expect(try await slow.lastReason() == .quotaExceeded)
+        }
+    }
+
+    @Test("a packet that has come in part and does not go on ends its connection with 0x97", arguments: [1, 40, 4_000])
+    func standstill(bytes count: Int) async throws {
+        try await withLimits {
+            $0.drainTime = .seconds(1)
+        } _: { trial in
+            let client = try await trial.accepted(Connect(version: .v5, clientID: "c", keepAlive: 0)).client
+            let idle = try await trial.accepted(Connect(version: .v5, clientID: "idle", keepAlive: 0)).client
+            let publish = Publish(topic: "t", payload: ByteBuffer(repeating: 0x70, count: 5_000))
+            var bytes = PacketEncoder(version: .v5).encode(.publish(publish))
+            let began = ContinuousClock.now
+            try await client.send(bytes.take(count))
+            #expect(try await client.disconnectReason() == .quotaExceeded)
+            #expect(ContinuousClock.now - began >= .seconds(1))
+            #expect(ContinuousClock.now - began < .seconds(4))
+            try await trial.bystander.isServed()
+            // Who sends nothing owes nothing.
+            try await idle.ping()
+        }
+    }
+
+    @Test("a packet that goes on, 16 KiB in each drain time, comes to its end")
+    func partsGoOn() async throws {
+        try await withLimits {
+            $0.drainTime = .seconds(1)
+        } _: { trial in
+            let client = try await trial.accepted(Connect(version: .v5, clientID: "c", keepAlive: 0)).client
+            let payload = ByteBuffer(repeating: 0x70, count: 160 << 10)
+            var bytes = PacketEncoder(version: .v5).encode(
+                .publish(Publish(topic: "t", payload: payload, qos: .atLeastOnce, packetID: 1))
+            )
+            while let part = bytes.readSlice(length: min(bytes.readableBytes, 20 << 10)), part.readableBytes > 0 {
+                try await client.send(part)
+                try await Task.sleep(for: .milliseconds(500))
+            }
+            #expect(try await client.next().kind == .puback)
+            try await trial.bystander.isServed()
+        }
+    }
+
+    @Test("a client that the broker does not read from owes no rest of a packet")
+    func standstillWhilePaused() async throws {
+        try await withLimits(holdingCommits: true) {
+            $0.drainTime = .seconds(1)
+            $0.limits.uncommittedBytesMax = 1
+        } _: { trial in
+            let client = try await trial.accepted(Connect(version: .v5, clientID: "c", keepAlive: 0)).client
+            var bytes = ByteBuffer()
+            for id in 1...UInt16(2) {
+                let publish = Publish(
+                    topic: "t",
+                    payload: ByteBuffer(string: "m".padded(to: 1_000)),
+                    qos: .atLeastOnce,
+                    isRetained: true,
+                    packetID: id
+                )
+                PacketEncoder(version: .v5).encode(.publish(publish), into: &bytes)
+            }
+            try await client.send(bytes.take(500))
+            try await trial.bystander.ping()
+            try await client.send(bytes)
+            let commit = try await trial.store.next()
+            try await Task.sleep(for: .milliseconds(2_500))
+            #expect(try await trial.bystander.sees(silent: client))
+            commit.release()
+            let releasing = Task { await trial.store.releaseAll() }
+            defer { releasing.cancel() }
+            for id in 1...UInt16(2) {
+                #expect(
+                    try await client.next()
+                        == .puback(Acknowledgement(packetID: id, reasonCode: .noMatchingSubscribers))
+                )
+            }
+            try await trial.bystander.isServed()
+        }
+    }
+
+    @Test(
+        "a client that the broker does not read from is not ended is not ended by its keep alive, but by the drain time"
+    )
     func keepAliveWhilePaused() async throws {
         try await withLimits {
             $0.limits.sendBufferBytesUnread = 1

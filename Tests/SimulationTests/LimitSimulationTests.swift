@@ -107,13 +107,28 @@ struct LimitSimulationTests {
             $0.systemTopics.brokerID = "id"
         } _: { world in
             let reader = world.add("reader")
+            let visitor = world.add("visitor \"1\"")
             try world.comeToRest()
             world.subscribe(reader, to: "$SYS/#", .atMostOnce)
             try world.comeToRest()
+            world.subscribe(visitor, to: "a/b", .atLeastOnce)
+            try world.comeToRest()
+            world.disconnect(visitor)
+            try world.comeToRest(reconnecting: false)
+            let told = reader.systemMessages
+            try expect(told["$SYS/id/new/subscribes"]?.last == Self.subscribed, "\(told)")
+            try expect(told["$SYS/id/disconnect/clients"] == ["visitor \"1\""], "\(told)")
+            try expect(told["$SYS/id/heartbeat"] == nil, "a heartbeat before it is due")
             try world.pass(milliseconds: 10_000)
             try world.checkFigures()
             let sent = world.core.currentStatistics.publishSent
             try expect((60..<2_000).contains(sent), "\(sent) messages in ten seconds")
+            try world.pass(milliseconds: 111_000)
+            try expect(reader.systemMessages["$SYS/id/heartbeat"] == ["id", "id"], "no heartbeat each minute")
+            let uptimes = reader.systemMessages["$SYS/broker/uptime"] ?? []
+            try expect(uptimes.count >= 118 && Set(uptimes).count == uptimes.count, "\(uptimes.count) uptimes")
         }
     }
+
+    private static let subscribed = #"{"clientId":"visitor \"1\"","subs":[{"topic":"a/b","qos":1}]}"#
 }

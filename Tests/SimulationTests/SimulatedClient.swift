@@ -51,6 +51,8 @@ final class SimulatedClient {
     var hasConnected = false
     /// Number of the session's → number of the world's.
     var unacknowledged: [UInt64: Int] = [:]
+    /// What the broker said of itself, by topic.
+    var systemMessages: [String: [String]] = [:]
     /// Publishes that were answered with an error.
     var refused: [ReasonCode: Int] = [:]
     var requested: [UInt16: [SimulatedSubscription]] = [:]

@@ -197,7 +197,10 @@ final class World {
 
     private func delivered(_ publish: Publish, to client: SimulatedClient) throws {
         // What the broker says of itself.
-        if publish.topic.hasPrefix("$SYS") { return }
+        if publish.topic.hasPrefix("$SYS") {
+            client.systemMessages[publish.topic, default: []].append(String(buffer: publish.payload))
+            return
+        }
         let text = String(buffer: publish.payload)
         if text.hasPrefix("will of ") {
             guard let of = self.client(named: String(text.dropFirst(8))) else {
