@@ -1,4 +1,4 @@
-// Linked into what Scripts/sanitize builds with ThreadSanitizer on Linux: tells it of three things in Swift's own libraries,
+// Linked into what Scripts/sanitize builds with ThreadSanitizer on Linux: tells it of four things in Swift's own libraries,
 // which are not built with it.
 //
 // Mutex: taking and leaving it is inlined, so ThreadSanitizer sees that, as long as no thread has to wait for another. Where one
@@ -7,6 +7,8 @@
 // Continuations: what `resume` passes to the task that waits. The library orders the two.
 //
 // The empty array, which all threads share: an array that was made with room for nothing writes its count, 0, once more.
+//
+// Reference counts: NIO reads into a buffer again once nobody else has it.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdbool.h>
@@ -54,5 +56,6 @@ const char *__tsan_default_suppressions(void) {
     return "race_top:withUnsafeThrowingContinuation\n"
            "race_top:withUnsafeContinuation\n"
            "race_top:6resume9returning\n"
-           "race:^_swiftEmptyArrayStorage$\n";
+           "race:^_swiftEmptyArrayStorage$\n"
+           "race:_reuseExistingBuffer\n";
 }

@@ -124,7 +124,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         defer { isHandling = false }
         repeat {
             let burst = rest
-            driver.turn { [id] core, now in
+            driver.turn(bytes: burst.readableBytes) { [id] core, now in
                 core.receive(burst, from: id, at: now)
             } applying: { received in
                 next = received.next

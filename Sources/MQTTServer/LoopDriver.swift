@@ -17,6 +17,8 @@ final class LoopDriver {
     /// Turns whose output is written together: where many connections have something at the same moment, a receiver of
     /// all of them is written to once, and not once for each.
     private static let turnsTogether = 16
+    /// A burst of so many bytes makes output that is worth a write of its own, while it is still in the processor's cache.
+    private static let bytesWorthWriting = 16 << 10
 
     /// Another loop, to be woken.
     struct Peer: Sendable {
@@ -107,16 +109,17 @@ final class LoopDriver {
 
     // MARK: Turns
 
-    /// One turn. `applying` is given the result before anything is written, since writing may call back.
+    /// One turn, with a burst of so many bytes. `applying` is given the result before anything is written, since writing may call back.
     @discardableResult
     func turn<Result: Sendable>(
+        bytes: Int = 0,
         _ body: (inout BrokerCore, _ now: Int64) -> Result,
         applying: (Result) -> Void = { _ in }
     ) -> Result {
         let index = index
         turnsUnwritten += 1
         if turnsUnwritten == 1 { eventLoop.assumeIsolated().execute { self.writeTurns() } }
-        let takesOutput = turnsUnwritten >= Self.turnsTogether
+        let takesOutput = turnsUnwritten >= Self.turnsTogether || bytes >= Self.bytesWorthWriting
         if takesOutput { turnsUnwritten = 1 }
         let (result, after) = core.withLock { core, now in
             let result = body(&core, now)
