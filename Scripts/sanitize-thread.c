@@ -57,5 +57,5 @@ const char *__tsan_default_suppressions(void) {
            "race_top:withUnsafeContinuation\n"
            "race_top:6resume9returning\n"
            "race:^_swiftEmptyArrayStorage$\n"
-           "race:_reuseExistingBuffer\n";
+           "race:_reuseExisting\n";
 }

@@ -23,7 +23,6 @@ PROCESSES, NICENESS = 2, 10
 ENDING_SECONDS_MAX = 120
 SETTLING_SECONDS_MAX = 45           # until memory is trimmed, and the last timer has run out: that of a session of 10 s
 TIMERS_MORE_MAX = 10
-SYSTEM_TOPICS = 67                  # about
 # Small limits, so that the load reaches them; every second a look at the figures.
 OPTIONS = ["--sys-interval", "1", "--drain-time", "3", "--connect-timeout", "5", "--log-level", "warning,drops=error",
            "--limit", "queued-messages=100", "--limit", "send-buffer=262144", "--limit", "in-flight=20"]
@@ -51,7 +50,7 @@ class Soak:
         self.numbers = load.Numbers()
         command = [part.replace("{port}", str(self.port)) for part in arguments.command or COMMAND]
         self.topics = load.Topics(arguments.clients)
-        retained = ["--limit", f"retained-messages={SYSTEM_TOPICS + self.topics.states // 2}"]
+        retained = ["--limit", f"retained-messages={self.topics.states // 2}"]
         self.broker = Broker(command + OPTIONS + retained, self.port)
 
     def check(self, holds, sentence):
