@@ -141,9 +141,9 @@ import Testing
     func keepAliveWhilePaused() async throws {
         try await withLimits {
             $0.limits.sendBufferBytesUnread = 1
-            $0.drainTime = .seconds(4)
+            $0.drainTime = .seconds(6)
         } _: { trial in
-            let slow = try await SlowClient(trial.connect, keepAlive: 1)
+            let slow = try await SlowClient(trial.connect, keepAlive: 2)
             try await slow.subscribe("flood")
             let publisher = try await trial.connect()
             try await trial.flood("flood", by: publisher) { $0.unsentPackets >= 5 }
@@ -152,7 +152,7 @@ import Testing
             let began = ContinuousClock.now
             let broker = trial.broker
             try await trial.bystander.wait(for: "its end") { broker.statistics.clientsConnected == 2 }
-            #expect(ContinuousClock.now - began > .seconds(3))
+            #expect(ContinuousClock.now - began > .seconds(4))
             #expect(try await slow.lastReason() == .quotaExceeded)
             try await trial.bystander.isServed()
         }
