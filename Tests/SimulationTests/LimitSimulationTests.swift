@@ -44,6 +44,38 @@ struct LimitSimulationTests {
         }
     }
 
+    @Test("where it is all queues together that are full, the oldest of a long one gives no more room than is needed")
+    func dropOldestInAll() {
+        scene {
+            $0.limits.queuedBytesInAllMax = 180_000
+            $0.queuePolicy = .dropOldest
+        } _: { world in
+            let publisher = world.add("publisher", expiry: .max)
+            let sleepers = ["long", "short", "other"].map { world.add($0, expiry: .max) }
+            try world.comeToRest()
+            for sleeper in sleepers { world.subscribe(sleeper, to: sleeper.name, .atLeastOnce) }
+            try world.comeToRest()
+            for sleeper in sleepers { world.disconnect(sleeper) }
+            try world.comeToRest(reconnecting: false)
+            for (name, count) in [("long", 8), ("short", 5), ("other", 6)] {
+                for _ in 0..<count { world.publish(name, .atLeastOnce, bytes: 10_000, by: publisher) }
+                try world.comeToRest(reconnecting: false)
+            }
+            try expect(world.core.currentStatistics.copiesDropped == 0, "something is dropped already")
+            for _ in 0..<3 { world.publish("long", .atLeastOnce, bytes: 1_000, by: publisher) }
+            world.publish("short", .atLeastOnce, bytes: 1_000, by: publisher)
+            try world.comeToRest(reconnecting: false)
+            // Two of 10,000 bytes went for the first two of 1,000; then there was room. A short one always has room.
+            let queued = sleepers.map { world.core.inspectSession($0.name)?.queued ?? -1 }
+            try expect(queued == [9, 6, 6], "\(queued) messages wait")
+            let dropped = world.core.currentStatistics.dropped[.queueFull]
+            try expect(Int(dropped) == 23 - queued.reduce(0, +), "\(dropped) are dropped")
+            try world.comeToRest()
+            try expect(publisher.refused.isEmpty, "the publisher is told \(publisher.refused)")
+            try world.checkNothingIsLeftOver()
+        }
+    }
+
     @Test("where the policy is to disconnect, a connection whose queue is full ends with 0x97, and its queue is kept")
     func disconnectPolicy() {
         scene {
