@@ -72,7 +72,7 @@ extension BrokerCore {
         if isSent { statistics.copiesCompleted &+= 1 } else { drop(.tooLarge, s, bytes: view.payload.count) }
     }
 
-    /// Whether there is room in a connection's send buffer for a QoS 0 message.
+    /// Whether there is room in a connection's send buffer for another message.
     func takesMore(_ c: Int) -> Bool {
         let held = connections[c].output.bytes &+ connections[c].bytesInTransport
         return held < limits.sendBufferBytesMax

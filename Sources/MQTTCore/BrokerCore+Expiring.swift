@@ -17,10 +17,7 @@ extension BrokerCore {
         bury()
         forgetTimers()
         sweepRetained()
-        if now >= dropsDue {
-            dropsDue = now + Self.dropsInterval
-            tellDrops()
-        }
+        if now >= dropsDue { tellDrops() }
         for _ in 0..<Self.timersPerTurn {
             guard budget > 0 else { return false }
             guard publishSystemTopics() else { return false }
@@ -90,11 +87,16 @@ extension BrokerCore {
         }
     }
 
+    /// One page of the sessions that were listed when it was time; those listed since are told the next time.
     private mutating func tellDrops() {
-        let count = min(dropping.count, Self.sessionsToldAtOnce)
+        if droppingToTell == 0 { droppingToTell = dropping.count }
+        let count = min(droppingToTell, Self.sessionsToldAtOnce)
         let told = dropping.prefix(count)
         dropping.removeFirst(count)
+        droppingToTell -= count
         for s in told where Int(s) < sessions.count { tellDrops(Int(s)) }
+        guard droppingToTell == 0 else { return }
+        dropsDue = now + Self.dropsInterval
         tellDrops("", dropsOfNobody, since: dropsOfNobodyTold)
         dropsOfNobodyTold = dropsOfNobody
     }

@@ -48,6 +48,7 @@ package struct BrokerCore: ~Copyable {
     var graves: [Grave] = []
     /// Sessions with drops that observers have not been told of, and when they are.
     var dropping = Deque<Int32>()
+    var droppingToTell = 0
     var dropsDue: Int64 = 0
     /// Drops of no session's, or of one that has ended, and those that observers were told of.
     var dropsOfNobody = Drops()

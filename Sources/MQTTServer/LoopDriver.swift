@@ -5,8 +5,9 @@ import NIOCore
 
 /// Moves bytes between the connections of one event loop and the core.
 ///
-/// Every entry into the core is a turn: take the lock, do the work, take this loop's output; then, without the lock,
-/// write it, wake other loops that have something to do, log, and free what was discarded.
+/// Every entry into the core is a turn: take the lock and do the work; then, without the lock, wake other loops that
+/// have something to do, log, and free what was discarded. What the turns of one pass of the loop left to write is taken
+/// and written together, behind the last of them, or earlier where they are many or one burst was large.
 ///
 /// NIO may call back from within a write (a failing write reads and closes), so a turn can begin inside another's
 /// writing: it only appends to the queue, and the outermost writes all of it, in order.
@@ -109,7 +110,8 @@ final class LoopDriver {
 
     // MARK: Turns
 
-    /// One turn, with a burst of so many bytes. `applying` is given the result before anything is written, since writing may call back.
+    /// One turn, with a burst of so many bytes. `applying` is given the result before anything is written, since writing
+    /// may call back.
     @discardableResult
     func turn<Result: Sendable>(
         bytes: Int = 0,

@@ -11,6 +11,7 @@ struct SummaryPrinter: Service {
     func run() async throws {
         await cancelWhenGracefulShutdown {
             for await _ in await UnixSignalsSequence(trapping: .sigusr1) {
+                // It throws where this task is cancelled, and nothing else: that is the end.
                 guard let topics = try? await broker.busiestTopics() else { return }
                 StandardError.print(Self.text(broker.statistics, broker.largestQueues(5), topics))
             }

@@ -136,7 +136,7 @@ import Testing
     }
 
     @Test(
-        "a client that the broker does not read from is not ended is not ended by its keep alive, but by the drain time"
+        "a client that the broker does not read from is not ended by its keep alive, but by the drain time"
     )
     func keepAliveWhilePaused() async throws {
         try await withLimits {

@@ -36,6 +36,7 @@ enum Rules {
             case "fatalError": found.append("\(file.path):\(word.line): \(word.text)")
             case "unchecked" where word.before == UInt8(ascii: "@"):
                 found.append("\(file.path):\(word.line): @unchecked")
+            // The spelling that is forbidden, in the message that says so.
             case "nonisolated" where next == "unsafe": found.append("\(file.path):\(word.line): nonisolated(unsafe)")
             default: continue
             }

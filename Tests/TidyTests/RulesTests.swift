@@ -34,6 +34,7 @@ struct RulesTests {
 
     @Test(
         "a trap is caught",
+        // Texts that the rule has to find; none of them is code.
         arguments: [
             "x!", "f()!.a", "a[0]! + 1", "try! f()", "x as! Y", "var x: T!", "var x: [T]!", "\"\\(x!)\"", "x?.y!",
             "a { }!", "fatalError()",
@@ -46,6 +47,7 @@ struct RulesTests {
 
     @Test(
         "what only looks like a trap is left alone",
+        // Texts again, that it has to pass over.
         arguments: [
             "x != y", "x!=y", "a !== b", "!x", "(!x)", "[!x]", "if !x {}", "\"x!\"", "// x! try! fatalError",
             "#if !os(Linux)", "a && !b",
