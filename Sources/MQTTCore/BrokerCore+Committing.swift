@@ -15,7 +15,7 @@ extension BrokerCore {
         return (taken, ticket)
     }
 
-    package var hasChanges: Bool { !changes.isEmpty }
+    package mutating func hasChanges() -> Bool { !changes.isEmpty }
 
     /// Everything up to the ticket will last. Releases the answers and messages that waited for it.
     package mutating func committed(through ticket: UInt64, at now: Int64) {

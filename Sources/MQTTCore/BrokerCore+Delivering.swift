@@ -16,11 +16,12 @@ extension BrokerCore {
         _ view: PublishView,
         _ publication: inout Publication,
         to receiver: Receiver,
-        group: UInt32
+        _ identifiers: [UInt32],
+        group: UInt32 = 0
     ) -> Bool {
         let s = Int(receiver.session)
         if !sessions[s].replays.isEmpty { pullForward(bytes.extracting(view.topic), s) }
-        return deliverOwed(bytes, view, &publication, to: receiver, group: group)
+        return deliverOwed(bytes, view, &publication, to: receiver, identifiers, group: group)
     }
 
     /// The same, where no retained message of the topic has to go first.
@@ -29,6 +30,7 @@ extension BrokerCore {
         _ view: PublishView,
         _ publication: inout Publication,
         to receiver: Receiver,
+        _ identifiers: [UInt32],
         group: UInt32 = 0
     ) -> Bool {
         budget &-= 1
@@ -36,21 +38,10 @@ extension BrokerCore {
         let qos = min(view.qos, receiver.qos)  // [MQTT-3.8.4-8]
         let isRetained = receiver.retainAsPublished && view.isRetained  // [MQTT-3.3.1-12] [MQTT-3.3.1-13]
         if qos == .atMostOnce {
-            deliverAtMostOnce(bytes, view, publication, s, isRetained, receiver.identifiers)
+            deliverAtMostOnce(bytes, view, publication, s, isRetained, identifiers)
             return true
         }
-        let message = makeMessage(&publication, bytes, view)
-        return enqueue(
-            OutboundEntry(
-                message: message,
-                qos: qos,
-                isRetained: isRetained,
-                identifiers: receiver.identifiers,
-                group: group
-            ),
-            payloadBytes: view.payload.count,
-            s
-        )
+        return enqueue(makeMessage(&publication, bytes, view), qos, isRetained, identifiers, group: group, s)
     }
 
     private mutating func deliverAtMostOnce(
@@ -66,13 +57,22 @@ extension BrokerCore {
         guard connections[c].state == .connected, takesMore(c) else {
             return drop(.backlog, s, bytes: view.payload.count)
         }
-        var head = PublishHead(firstByte: 0x30 | (isRetained ? 1 : 0), packetID: 0, version: connections[c].version)
-        head.identifiers = identifiers
-        let isSent = send(head, bytes, view, publication.sharedPayload, publication.expiresAt, publication.topicHash, c)
+        let head = PublishHead(firstByte: 0x30 | (isRetained ? 1 : 0), packetID: 0, version: connections[c].version)
+        let isSent = send(
+            head,
+            identifiers,
+            bytes,
+            view,
+            publication.sharedPayload,
+            publication.expiresAt,
+            publication.topicHash,
+            c
+        )
         if isSent { statistics.copiesCompleted &+= 1 } else { drop(.tooLarge, s, bytes: view.payload.count) }
     }
 
     /// Whether there is room in a connection's send buffer for another message.
+    @inline(__always)
     func takesMore(_ c: Int) -> Bool {
         let held = connections[c].output.bytes &+ connections[c].bytesInTransport
         return held < limits.sendBufferBytesMax
@@ -83,6 +83,7 @@ extension BrokerCore {
     /// then it counts as sent [MQTT-3.1.2-25].
     private mutating func send(
         _ publishHead: PublishHead,
+        _ identifiers: [UInt32],
         _ bytes: Span<UInt8>,
         _ view: PublishView,
         _ shared: ByteBuffer?,
@@ -94,10 +95,8 @@ extension BrokerCore {
         if head.version == .v5 && expiresAt != .max {
             head.expiry = UInt32(clamping: (max(0, expiresAt - now) + 999) / 1_000)  // [MQTT-3.3.2-6]
         }
-        head.measure(view)
-        guard head.packetBytes <= connections[c].packetBytesMax else {
-            return false
-        }
+        head.measure(view, identifiers)
+        guard head.packetBytes <= connections[c].packetBytesMax else { return false }
         // Three more bytes for a new alias always fit where the client sets no limit near by.
         if connections[c].aliasesOut.maximum > 0 && head.packetBytes + 4 <= connections[c].packetBytesMax {
             switch connections[c].aliasesOut.use(bytes.extracting(view.topic), hash: topicHash) {
@@ -107,10 +106,10 @@ extension BrokerCore {
                 head.alias = alias
                 head.includesTopic = false
             }
-            head.measure(view)
+            head.measure(view, identifiers)
         }
         let before = connections[c].output.bytes
-        connections[c].output.appendPublish(head, bytes, view, sharing: shared)
+        connections[c].output.appendPublish(head, identifiers, bytes, view, sharing: shared)
         wrote(c, since: before)
         statistics.publishSent &+= 1
         statistics.publishBytesSent &+= UInt64(view.payload.count)
@@ -118,23 +117,39 @@ extension BrokerCore {
     }
 
     /// Puts a QoS 1 or 2 message into a session's queue, and on its way if its turn is now. False where the queue is full.
-    private mutating func enqueue(_ entry: OutboundEntry, payloadBytes: Int, _ s: Int) -> Bool {
+    private mutating func enqueue(
+        _ message: Message,
+        _ qos: QoS,
+        _ isRetained: Bool,
+        _ identifiers: [UInt32],
+        group: UInt32,
+        _ s: Int
+    ) -> Bool {
         guard !sessions[s].isFree else {
-            drop(.sessionEnded, s, bytes: payloadBytes)
+            drop(.sessionEnded, s, bytes: message.view.payload.count)
             return true
         }
-        guard hasRoom(s) || dropExpired(s) || makeRoom(s, bytes: entry.message?.bytesHeld ?? 0) else {
-            drop(.queueFull, s, bytes: payloadBytes)
+        guard hasRoom(s) || dropExpired(s) || makeRoom(s, bytes: message.bytesHeld) else {
+            drop(.queueFull, s, bytes: message.view.payload.count)
             return false
         }
-        var entry = entry
-        if configuration.isDurable { change(s, queueing: &entry) }
-        withQueue(s) { $0.outbound.append(entry) }
+        let ticket = configuration.isDurable ? change(s, queueing: message, qos) : 0
+        withQueue(s) {
+            $0.outbound.append(
+                message,
+                qos: qos,
+                isRetained: isRetained,
+                identifiers: identifiers,
+                ticket: ticket,
+                group: group
+            )
+        }
         let c = Int(sessions[s].connection)
         if c >= 0 && connections[c].state == .connected { pump(c) }
         return true
     }
 
+    @inline(__always)
     func hasRoom(_ s: Int) -> Bool {
         let (queued, bytesHeld) = (sessions[s].state.outbound.queued, sessions[s].state.outbound.bytesHeld)
         return Self.hasRoom(queued: queued, bytesHeld: bytesHeld, queuedBytesInAll: statistics.queuedBytes, limits)
@@ -187,11 +202,20 @@ extension BrokerCore {
 
     /// What `body` does to a session's queue counts in the figures of all queues.
     mutating func withQueue<Value>(_ s: Int, _ body: (inout BrokerSession) -> Value) -> Value {
-        let (bytes, unfinished) = (sessions[s].state.outbound.bytesHeld, sessions[s].state.outbound.unfinished)
+        let before = queueFigures(s)
         let value = body(&sessions[s].state)
-        statistics.queuedBytes &+= sessions[s].state.outbound.bytesHeld &- bytes
-        statistics.copiesUnfinished &+= sessions[s].state.outbound.unfinished &- unfinished
+        countQueue(s, since: before)
         return value
+    }
+
+    @inline(__always)
+    private func queueFigures(_ s: Int) -> (bytes: Int, unfinished: Int) {
+        (sessions[s].state.outbound.bytesHeld, sessions[s].state.outbound.unfinished)
+    }
+
+    private mutating func countQueue(_ s: Int, since before: (bytes: Int, unfinished: Int)) {
+        statistics.queuedBytes &+= sessions[s].state.outbound.bytesHeld &- before.bytes
+        statistics.copiesUnfinished &+= sessions[s].state.outbound.unfinished &- before.unfinished
     }
 
     /// Counts copies that do not reach their receiver; -1 where there is no one session.
@@ -206,12 +230,12 @@ extension BrokerCore {
         dropping.append(Int32(s))
     }
 
-    private mutating func change(_ s: Int, queueing entry: inout OutboundEntry) {
-        guard sessions[s].state.isPersistent, let message = entry.message else { return }
+    /// Gives the ticket that the message has to wait for.
+    private mutating func change(_ s: Int, queueing message: Message, _ qos: QoS) -> UInt64 {
+        guard sessions[s].state.isPersistent else { return 0 }
         let number = sessions[s].state.outbound.end
-        let qos = entry.qos
         change(s) { .queued(message, incarnation: $0, number: number, qos: qos) }
-        if qos == .exactlyOnce { entry.ticket = ticket }
+        return qos == .exactlyOnce ? ticket : 0
     }
 
     /// Sends what quota, commit and send buffer allow: redeliveries, then the queue, then retained messages still owed.
@@ -231,9 +255,9 @@ extension BrokerCore {
             let (quota, bytesMax, committed) = (connections[c].sendQuota, limits.inFlightBytesMax, committed)
             let step = withQueue(s) { $0.outbound.nextStep(quota: quota, bytesMax: bytesMax, committed: committed) }
             switch step {
-            case .publish(let number):
+            case .publish:
                 // What is not sent, but dropped, takes from the turn all the same.
-                if !sendQueued(number, s, c) {
+                if !sendNext(s, c) {
                     budget -= 1
                     guard budget > 0 else { return becomeHungry(c) }
                 }
@@ -252,29 +276,29 @@ extension BrokerCore {
         }
     }
 
-    /// False where the message was dropped.
-    private mutating func sendQueued(_ number: UInt64, _ s: Int, _ c: Int) -> Bool {
-        let entry = sessions[s].state.outbound[number]
-        guard let message = entry.message else {
-            finish(number, s)
+    /// Sends what is next in the queue. False where it was dropped.
+    private mutating func sendNext(_ s: Int, _ c: Int) -> Bool {
+        let (entry, carried, identifiers) = sessions[s].state.outbound.next()
+        guard let message = carried else {
+            finish(entry.number, s)
             return false
         }
         // What was begun is completed, although expired [MQTT-4.3.3-7].
         if message.expiresAt <= now && !entry.isBegun {
             drop(.expired, s, bytes: message.view.payload.count)  // [MQTT-3.3.2-5]
-            finish(number, s)
+            finish(entry.number, s)
             return false
         }
         let firstByte = 0x30 | entry.qos.rawValue << 1 | (entry.isRetained ? 1 : 0) | (entry.isBegun ? 8 : 0)
-        var head = PublishHead(
+        let head = PublishHead(
             firstByte: firstByte,
-            packetID: OutboundQueue.packetID(number),
+            packetID: OutboundQueue.packetID(entry.number),
             version: connections[c].version
         )
-        head.identifiers = entry.identifiers
         let bytes = message.bytes
         let isSent = send(
             head,
+            identifiers,
             bytes.span,
             message.view,
             message.largePayload,
@@ -286,7 +310,7 @@ extension BrokerCore {
             sessions[s].state.outbound.published()
         } else {
             drop(.tooLarge, s, bytes: message.view.payload.count)
-            finish(number, s)
+            finish(entry.number, s)
         }
         return isSent
     }

@@ -108,7 +108,7 @@ extension BrokerCore {
     }
 
     /// Whether connections of this loop have more to be sent, now that their output was taken.
-    package func isHungry(loop: Int) -> Bool { !loops[loop].hungry.isEmpty }
+    package mutating func isHungry(loop: Int) -> Bool { !loops[loop].hungry.isEmpty }
 
     /// Gives the hungry connections of a loop their next portion.
     package mutating func feed(loop: Int, at now: Int64) {

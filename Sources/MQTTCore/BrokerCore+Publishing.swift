@@ -34,6 +34,7 @@ extension BrokerCore {
     }
 
     /// When a message expires that came now with this interval, or without one.
+    @inline(__always)
     private func expiry(_ interval: UInt32?) -> Int64 {
         let most = limits.messageExpiryMax
         guard let seconds = interval.map({ min(Int($0), most) }) ?? (most == Limits.never ? nil : most) else {
@@ -80,7 +81,7 @@ extension BrokerCore {
         case .route: _ = authorizeAndRoute(bytes, view, expiresAt: expiresAt, s)
         case .routeThenAcknowledge:
             let reason = authorizeAndRoute(bytes, view, expiresAt: expiresAt, s)
-            acknowledge(c, .puback, view, reason)
+            acknowledge(c, view, reason)
         case .routeThenReceive:
             change(s) { .packetReceived(incarnation: $0, packetID: view.packetID) }
             let reason = authorizeAndRoute(bytes, view, expiresAt: expiresAt, s)
@@ -88,8 +89,8 @@ extension BrokerCore {
                 sessions[s].state.inbound.released(view.packetID)  // [MQTT-4.3.3-9]
                 change(s) { .packetReleased(incarnation: $0, packetID: view.packetID) }
             }
-            acknowledge(c, .pubrec, view, reason)
-        case .receiveAgain: acknowledge(c, .pubrec, view, .success)
+            acknowledge(c, view, reason)
+        case .receiveAgain: acknowledge(c, view, .success)
         case .disconnect(let reason): throw DecodingError(reason, "more than \(limits.receiveMaximum) unacknowledged")
         }
     }
@@ -113,6 +114,7 @@ extension BrokerCore {
         return reason
     }
 
+    @inline(__always)
     func isWithinLimits(_ topic: Span<UInt8>) -> Bool {
         guard topic.count <= limits.topicBytesMax else { return false }
         // A topic with so few bytes cannot have more levels.
@@ -123,8 +125,8 @@ extension BrokerCore {
     }
 
     /// PUBACK or PUBREC. Before 5.0 a refused publish is acknowledged like any other [MQTT-3.3.5-2].
-    private mutating func acknowledge(_ c: Int, _ kind: PacketKind, _ view: PublishView, _ reason: ReasonCode) {
-        let endsAtLeastOnce = kind == .puback
+    private mutating func acknowledge(_ c: Int, _ view: PublishView, _ reason: ReasonCode) {
+        let endsAtLeastOnce = view.qos.rawValue == QoS.atLeastOnce.rawValue
         if configuration.isDurable && (ticket > committed || !connections[c].waiting.isEmpty) {
             let answer = Acknowledgement(packetID: view.packetID, reasonCode: reason)
             var waiting = WaitingAnswer(
@@ -136,7 +138,7 @@ extension BrokerCore {
             return wait(c, waiting)
         }
         if endsAtLeastOnce { sessions[session(of: c)].state.inbound.acknowledged() }
-        writeAnswer(kind.rawValue << 4, view.packetID, reason, to: c)
+        writeAnswer(endsAtLeastOnce ? 0x40 : 0x50, view.packetID, reason, to: c)
     }
 
     /// Gives a message to everybody whose subscriptions match.
@@ -172,9 +174,14 @@ extension BrokerCore {
         }
         for receiver in route.receivers {
             let isPublisher = Int(receiver.session) == s
-            if receiver.scope != .always && isPublisher == (receiver.scope == .unlessPublisher) { continue }
+            switch receiver.scope {
+            case .always: break
+            case .unlessPublisher: if isPublisher { continue }
+            case .ifPublisher: if !isPublisher { continue }
+            }
             outcome.copies += 1
-            if !deliver(bytes, view, &publication, to: receiver, group: 0) { outcome.refused += 1 }
+            let identifiers = route.identifiers(of: receiver)
+            if !deliver(bytes, view, &publication, to: receiver, identifiers) { outcome.refused += 1 }
         }
         for group in route.groups {
             outcome.copies += 1
@@ -211,6 +218,7 @@ extension BrokerCore {
         return true
     }
 
+    @inline(__always)
     private func hasRoomToRetain(_ message: Message, _ topic: Span<UInt8>) -> Bool {
         // What the broker says of itself takes no room from others.
         let isOver =
@@ -232,8 +240,9 @@ extension BrokerCore {
             drop(.noMember, -1, bytes: view.payload.count)
             return true
         }
-        let receiver = Receiver(tree.subscriptions[Int(member)])
-        return deliver(bytes, view, &publication, to: receiver, group: tree.groups[Int(group)].id)
+        let subscription = tree.subscriptions[Int(member)]
+        let (receiver, id) = (Receiver(subscription), tree.groups[Int(group)].id)
+        return deliver(bytes, view, &publication, to: receiver, subscription.identifiers, group: id)
     }
 
     /// Publishes the will of a session, and forgets it [MQTT-3.1.2-10].

@@ -70,14 +70,17 @@ extension BrokerCore {
     }
 
     /// A client that does not take its answers is not read from.
+    @inline(__always)
     private func owesTooMuchReading(_ c: Int) -> Bool {
         let isOver = statistics.unsentBytes >= limits.sendBufferBytesInAllMax
         return connections[c].output.bytes > (isOver ? 0 : limits.sendBufferBytesUnread)
     }
 
     /// What it is owed may wait for its acknowledgements: not to read them would be to wait for ever.
+    @inline(__always)
     private func owesAcknowledgements(_ c: Int) -> Bool { sessions[session(of: c)].state.outbound.inFlight > 0 }
 
+    @inline(__always)
     private func owesTooManyCommits(_ c: Int) -> Bool {
         connections[c].uncommittedBytes >= limits.uncommittedBytesMax
             || statistics.uncommittedBytes >= limits.uncommittedBytesInAllMax
@@ -128,6 +131,7 @@ extension BrokerCore {
     }
 
     /// Only a PUBLISH has a payload: other packets are decoded whole, in one turn.
+    @inline(__always)
     private func checkSize(_ header: FixedHeader, _ kind: PacketKind) throws(DecodingError) {
         let most =
             switch kind {
@@ -194,6 +198,7 @@ extension BrokerCore {
     }
 
     /// Whether a 5.0 client takes a packet of this size. Few set a limit that an answer could reach.
+    @inline(__always)
     func fits(_ packet: Packet, _ c: Int) -> Bool {
         let most = connections[c].packetBytesMax
         return most > 1 << 20 || PacketEncoder(version: connections[c].version).encode(packet).readableBytes <= most

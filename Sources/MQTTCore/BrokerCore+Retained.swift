@@ -9,6 +9,7 @@ extension BrokerCore {
     private static var replaysMax: Int { 1_000 }
 
     /// Whether a session that is read from all the same, for its acknowledgements, has more than one SUBSCRIBE adds.
+    @inline(__always)
     func hasTooManyReplays(_ s: Int) -> Bool {
         sessions[s].replays.wildCount >= Self.replaysMax + limits.filtersMax
     }
@@ -103,6 +104,7 @@ extension BrokerCore {
         for replay in owing { deliverRetained(found, replay, s) }
     }
 
+    @inline(__always)
     private func isPublisher(_ s: Int, of message: Message) -> Bool {
         message.publisher?.utf8.elementsEqual(sessions[s].state.clientID.utf8) ?? false
     }
@@ -122,11 +124,10 @@ extension BrokerCore {
         let receiver = Receiver(
             session: Int32(s),
             qos: replay.options.qos,
-            retainAsPublished: true,
-            scope: .always,
-            identifiers: replay.identifier > 0 ? [replay.identifier] : []
+            retainAsPublished: true
         )
+        let identifiers = replay.identifier > 0 ? [replay.identifier] : []
         statistics.copiesRouted &+= 1
-        _ = deliverOwed(bytes.span, message.view, &publication, to: receiver)
+        _ = deliverOwed(bytes.span, message.view, &publication, to: receiver, identifiers)
     }
 }

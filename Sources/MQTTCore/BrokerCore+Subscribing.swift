@@ -141,8 +141,9 @@ extension BrokerCore {
             }
             let bytes = message.bytes
             var publication = Publication(message)
-            let receiver = Receiver(tree.subscriptions[Int(member)])
-            _ = deliver(bytes.span, message.view, &publication, to: receiver, group: entry.group)
+            let subscription = tree.subscriptions[Int(member)]
+            let (receiver, identifiers) = (Receiver(subscription), subscription.identifiers)
+            _ = deliver(bytes.span, message.view, &publication, to: receiver, identifiers, group: entry.group)
         }
     }
 }

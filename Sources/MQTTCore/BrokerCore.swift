@@ -17,6 +17,10 @@ import NIOCore
 ///
 /// Connections and sessions are slots in arrays, addressed by index; a slot is used again under another generation or
 /// incarnation.
+///
+/// A call that only borrows the core has the compiler copy its 1.2 KB to the stack, since it is not copyable and the
+/// caller may change it. What is called for each packet or turn is therefore mutating, or inlined with
+/// `@inline(__always)`.
 package struct BrokerCore: ~Copyable {
     package let configuration: CoreConfiguration
     var limits: Limits { configuration.limits }
@@ -178,6 +182,7 @@ package struct BrokerCore: ~Copyable {
         sessions = [] + sessions
     }
 
+    @inline(__always)
     func index(_ id: ConnectionID) -> Int? {
         let c = Int(id.slot)
         guard connections.indices.contains(c), connections[c].generation == id.generation, connections[c].state != .free
@@ -187,6 +192,7 @@ package struct BrokerCore: ~Copyable {
         return c
     }
 
+    @inline(__always)
     func id(_ c: Int) -> ConnectionID {
         ConnectionID(slot: Int32(c), generation: connections[c].generation)
     }
@@ -194,6 +200,7 @@ package struct BrokerCore: ~Copyable {
     // MARK: Sessions
 
     /// The session of a connection that has one. Asked for only where it does.
+    @inline(__always)
     func session(of c: Int) -> Int { Int(connections[c].session) }
 
     // MARK: Output

@@ -1,6 +1,7 @@
 import MQTTPackets
 
-/// What of a PUBLISH differs from receiver to receiver, and how long the packet becomes with it.
+/// What of a PUBLISH differs from receiver to receiver, and how long the packet becomes with it. Subscription
+/// identifiers are handed along: without them it is trivial.
 struct PublishHead {
     var firstByte: UInt8
     /// 0 at QoS 0.
@@ -12,7 +13,6 @@ struct PublishHead {
     var includesTopic = true
     /// Seconds.
     var expiry: UInt32?
-    var identifiers: [UInt32] = []
 
     private(set) var packetBytes = 0
     private var remaining = 0
@@ -25,7 +25,7 @@ struct PublishHead {
     }
 
     /// To be called once all is set.
-    mutating func measure(_ view: PublishView) {
+    mutating func measure(_ view: PublishView, _ identifiers: [UInt32]) {
         remaining = 2 &+ (includesTopic ? view.topic.count : 0) &+ (packetID == 0 ? 0 : 2) &+ view.payload.count
         if version == .v5 {
             propertyBytes = view.properties.count &+ (alias == 0 ? 0 : 3) &+ (expiry == nil ? 0 : 5)
@@ -38,6 +38,7 @@ struct PublishHead {
     /// Gives the number of bytes written. The target has room for all of them.
     func write(
         to target: UnsafeMutableRawBufferPointer,
+        _ identifiers: [UInt32],
         _ source: Span<UInt8>,
         _ view: PublishView,
         includingPayload: Bool

@@ -17,6 +17,8 @@ package struct SendBuffer: Sendable {
     /// Readable bytes in all chunks.
     package private(set) var bytes = 0
     package private(set) var packets = 0
+    /// About what a turn leaves here, so that the first chunk need not grow.
+    private var expectedBytes = 0
 
     package init() { current = ByteBuffer() }
 
@@ -30,6 +32,7 @@ package struct SendBuffer: Sendable {
             out.append(current)
             current = ByteBuffer()
         }
+        expectedBytes = min(max(bytes, expectedBytes / 2), Self.chunkBytesMax)
         bytes = 0
         packets = 0
         return out
@@ -39,6 +42,7 @@ package struct SendBuffer: Sendable {
     mutating func appendAnswer(_ firstByte: UInt8, _ packetID: UInt16, _ reason: ReasonCode, _ version: ProtocolVersion)
     {
         packets &+= 1
+        if current.writerIndex == 0 { current.reserveCapacity(expectedBytes) }
         if reason == .success || version < .v5 {
             current.writeInteger(UInt32(firstByte) << 24 | 2 << 16 | UInt32(packetID))
             bytes &+= 4
@@ -62,6 +66,7 @@ package struct SendBuffer: Sendable {
     /// where there is one: then it is referenced, not copied.
     mutating func appendPublish(
         _ head: PublishHead,
+        _ identifiers: [UInt32],
         _ source: Span<UInt8>,
         _ view: PublishView,
         sharing payload: ByteBuffer?
@@ -72,8 +77,9 @@ package struct SendBuffer: Sendable {
         bytes &+= head.packetBytes
         // A chunk is not outgrown: its storage would double, and half of it be empty.
         if current.readableBytes &+ written > Self.chunkBytesMax && current.readableBytes > 0 { seal() }
+        if current.writerIndex == 0 { current.reserveCapacity(max(written, expectedBytes)) }
         current.writeWithUnsafeMutableBytes(minimumWritableBytes: written) { target in
-            head.write(to: target, source, view, includingPayload: !isShared)
+            head.write(to: target, identifiers, source, view, includingPayload: !isShared)
         }
         if let payload {
             seal()

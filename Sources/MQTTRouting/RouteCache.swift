@@ -26,7 +26,7 @@ package struct RouteCache: Sendable {
     }
 
     /// The route of a topic, from the cache or from the tree.
-    package mutating func route(of topic: Span<UInt8>, hash: UInt64, in tree: SubscriptionTree) -> Route {
+    package mutating func route(of topic: Span<UInt8>, hash: UInt64, in tree: borrowing SubscriptionTree) -> Route {
         let generation = tree.generation(ofTopic: topic)
         if entries.isEmpty { entries = Array(repeating: Entry(), count: places) }
         let home = Int(truncatingIfNeeded: hash) & (places &- 1) & ~3
@@ -45,7 +45,7 @@ package struct RouteCache: Sendable {
         _ topic: Span<UInt8>,
         _ hash: UInt64,
         _ generation: SubscriptionTree.Generation,
-        _ tree: SubscriptionTree
+        _ tree: borrowing SubscriptionTree
     ) -> Route {
         var entry = Entry(hash: hash, generation: generation, topic: topic.toArray(), route: tree.match(topic))
         entry.hits = entries[place].hash == hash ? entries[place].hits : 1
@@ -72,8 +72,5 @@ package struct RouteCache: Sendable {
         return taken
     }
 
-    private static func bytes(_ entry: Entry) -> Int {
-        entry.topic.count + entry.route.groups.count * 4
-            + entry.route.receivers.reduce(0) { $0 + MemoryLayout<Receiver>.stride + $1.identifiers.count * 4 }
-    }
+    private static func bytes(_ entry: Entry) -> Int { entry.topic.count + entry.route.bytesHeld }
 }

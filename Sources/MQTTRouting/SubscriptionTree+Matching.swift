@@ -1,6 +1,7 @@
 import MQTTPackets
 
 /// One session that gets the messages of a topic, with all its overlapping subscriptions in one [MQTT-3.3.4-2].
+@usableFromInline
 package struct Receiver: Sendable, Equatable {
     /// Whom the entry counts for.
     package enum Scope: UInt8, Sendable {
@@ -15,21 +16,22 @@ package struct Receiver: Sendable, Equatable {
     package var qos: QoS
     package var retainAsPublished: Bool
     package var scope: Scope
-    /// The identifiers of all its subscriptions that have one [MQTT-3.3.4-4].
-    package var identifiers: [UInt32]
+    /// Where in the route the identifiers of its subscriptions stand; -1 where none has one. A number, so that a
+    /// receiver is trivial and looking at it retains nothing.
+    @usableFromInline var identifiersAt: Int32
 
     package init(
         session: Int32,
         qos: QoS,
         retainAsPublished: Bool,
         scope: Scope = .always,
-        identifiers: [UInt32]
+        identifiersAt: Int32 = -1
     ) {
         self.session = session
         self.qos = qos
         self.retainAsPublished = retainAsPublished
         self.scope = scope
-        self.identifiers = identifiers
+        self.identifiersAt = identifiersAt
     }
 
     /// The receiver that one subscription alone makes.
@@ -37,20 +39,52 @@ package struct Receiver: Sendable, Equatable {
         self.init(
             session: subscription.session,
             qos: subscription.options.qos,
-            retainAsPublished: subscription.options.retainAsPublished,
-            identifiers: subscription.identifier > 0 ? [subscription.identifier] : []
+            retainAsPublished: subscription.options.retainAsPublished
         )
     }
 }
 
+extension SubscriptionTree.Subscription {
+    /// What a message that it alone brings is sent with.
+    package var identifiers: [UInt32] { identifier > 0 ? [identifier] : [] }
+}
+
 /// Who gets the messages of a topic.
+@usableFromInline
 package struct Route: Sendable, Equatable {
-    package var receivers: [Receiver] = []
+    @usableFromInline package var receivers: [Receiver] = []
+    @usableFromInline var identifiers: [[UInt32]] = []
     /// Numbers of shared subscriptions.
-    package var groups: [Int32] = []
+    @usableFromInline package var groups: [Int32] = []
 
     package init() {}
-    package var isEmpty: Bool { receivers.isEmpty && groups.isEmpty }
+    @inlinable package var isEmpty: Bool { receivers.isEmpty && groups.isEmpty }
+
+    /// The identifiers of all of a receiver's subscriptions that have one [MQTT-3.3.4-4].
+    @inlinable package func identifiers(of receiver: Receiver) -> [UInt32] {
+        receiver.identifiersAt < 0 ? [] : identifiers[Int(receiver.identifiersAt)]
+    }
+
+    var bytesHeld: Int {
+        receivers.count * MemoryLayout<Receiver>.stride + groups.count * 4
+            + identifiers.reduce(0) { $0 + MemoryLayout<[UInt32]>.stride + $1.count * 4 }
+    }
+
+    /// All subscriptions of one session that match, as one receiver.
+    mutating func append(_ all: [SubscriptionTree.Subscription], session: Int32, _ scope: Receiver.Scope) {
+        var receiver = Receiver(
+            session: session,
+            qos: all.map(\.options.qos).max() ?? .atMostOnce,
+            retainAsPublished: all.contains { $0.options.retainAsPublished },
+            scope: scope
+        )
+        let found = all.map(\.identifier).filter { $0 > 0 }
+        if !found.isEmpty {
+            receiver.identifiersAt = Int32(identifiers.count)
+            identifiers.append(found)
+        }
+        receivers.append(receiver)
+    }
 }
 
 extension SubscriptionTree {
@@ -76,32 +110,22 @@ extension SubscriptionTree {
             let session = subscriptions[Int(found[start])].session
             var end = start + 1
             while end < found.count && subscriptions[Int(found[end])].session == session { end += 1 }
-            append(found[start..<end], session: session, to: &route.receivers)
+            append(found[start..<end], session: session, to: &route)
             start = end
         }
         return route
     }
 
     /// Overlapping subscriptions of one session become one receiver, or two where only some of them say No Local.
-    private func append(_ found: ArraySlice<Int32>, session: Int32, to receivers: inout [Receiver]) {
+    private func append(_ found: ArraySlice<Int32>, session: Int32, to route: inout Route) {
         let all = found.map { subscriptions[Int($0)] }
         let forOwn = all.filter { !$0.options.noLocal }
         if forOwn.count == all.count {
-            receivers.append(Self.merged(all, session, .always))
+            route.append(all, session: session, .always)
         } else {
-            receivers.append(Self.merged(all, session, .unlessPublisher))  // [MQTT-3.8.3-3]
-            if !forOwn.isEmpty { receivers.append(Self.merged(forOwn, session, .ifPublisher)) }
+            route.append(all, session: session, .unlessPublisher)  // [MQTT-3.8.3-3]
+            if !forOwn.isEmpty { route.append(forOwn, session: session, .ifPublisher) }
         }
-    }
-
-    private static func merged(_ all: [Subscription], _ session: Int32, _ scope: Receiver.Scope) -> Receiver {
-        Receiver(
-            session: session,
-            qos: all.map(\.options.qos).max() ?? .atMostOnce,
-            retainAsPublished: all.contains { $0.options.retainAsPublished },
-            scope: scope,
-            identifiers: all.map(\.identifier).filter { $0 > 0 }
-        )
     }
 
     /// Calls `found` with each node whose filter matches the topic.

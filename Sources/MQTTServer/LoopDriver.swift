@@ -197,7 +197,7 @@ private struct AfterTurn: Sendable {
         wake = core.loopsToWake(besides: loop)
         events = core.takeEvents()
         isHungry = core.isHungry(loop: loop)
-        hasChanges = core.hasChanges
+        hasChanges = core.hasChanges()
         discarded = core.takeDiscarded()
     }
 }

@@ -182,7 +182,8 @@ struct TreeAndModel {
         route.receivers.filter {
             $0.session == session && $0.scope != (byItself ? .unlessPublisher : .ifPublisher)
         }.map {
-            Delivery(qos: $0.qos, retainAsPublished: $0.retainAsPublished, identifiers: $0.identifiers.sorted())
+            let identifiers = route.identifiers(of: $0).sorted()
+            return Delivery(qos: $0.qos, retainAsPublished: $0.retainAsPublished, identifiers: identifiers)
         }
     }
 

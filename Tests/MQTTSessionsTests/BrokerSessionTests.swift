@@ -8,7 +8,7 @@ import Testing
     /// A session with one message sent, and its packet identifier.
     private mutating func send(_ qos: QoS) -> UInt16 {
         let number = session.outbound.end
-        session.outbound.append(entry(qos: qos))
+        session.outbound.add(qos: qos)
         let step = session.outbound.nextStep(quota: 10, committed: .max)
         #expect(step == .publish(number))
         session.outbound.published()

@@ -2,14 +2,12 @@ import MQTTPackets
 import MQTTSessions
 import NIOCore
 
-/// A message to queue.
-func entry(_ payload: String = "x", qos: QoS = .atLeastOnce, ticket: UInt64 = 0) -> OutboundEntry {
-    OutboundEntry(
-        message: Message(Publish(topic: "t", payload: ByteBuffer(string: payload), qos: qos)),
-        qos: qos,
-        isRetained: false,
-        ticket: ticket
-    )
+extension OutboundQueue {
+    /// Queues a message.
+    mutating func add(_ payload: String = "x", qos: QoS = .atLeastOnce, ticket: UInt64 = 0) {
+        let message = Message(Publish(topic: "t", payload: ByteBuffer(string: payload), qos: qos))
+        append(message, qos: qos, isRetained: false, ticket: ticket)
+    }
 }
 
 /// All packets that stand in the bytes.

@@ -33,7 +33,7 @@ import Testing
     )
     func numbers(first: UInt64) {
         var queue = OutboundQueue(firstNumber: first)
-        for _ in 0..<100 { queue.append(entry()) }
+        for _ in 0..<100 { queue.add() }
         _ = pump(&queue, quota: 60)
         for number in first..<(first + 60) { #expect(queue.number(of: OutboundQueue.packetID(number)) == number) }
         #expect(queue.number(of: OutboundQueue.packetID(first + 60)) == nil)
@@ -43,7 +43,7 @@ import Testing
     @Test("no more than the quota is in flight, and an end makes room for one")
     func quota() {
         var queue = OutboundQueue()
-        for _ in 0..<5 { queue.append(entry()) }
+        for _ in 0..<5 { queue.add() }
         #expect(pump(&queue, quota: 2) == [0, 1])
         #expect(queue.inFlight == 2)
         #expect(queue.queued == 3)
@@ -58,7 +58,7 @@ import Testing
     @Test("[MQTT-4.9.0-2] PUBREC leaves the message in flight, and PUBCOMP makes room")
     func quotaOfExactlyOnce() {
         var queue = OutboundQueue()
-        for _ in 0..<2 { queue.append(entry(qos: .exactlyOnce)) }
+        for _ in 0..<2 { queue.add(qos: .exactlyOnce) }
         #expect(pump(&queue, quota: 1) == [0])
         queue.received(0)
         #expect(pump(&queue, quota: 1) == [])
@@ -69,9 +69,9 @@ import Testing
     @Test("a message waits for the commit of its ticket, and those behind it wait with it")
     func tickets() {
         var queue = OutboundQueue()
-        queue.append(entry())
-        queue.append(entry(qos: .exactlyOnce, ticket: 5))
-        queue.append(entry())
+        queue.add()
+        queue.add(qos: .exactlyOnce, ticket: 5)
+        queue.add()
         #expect(pump(&queue, committed: 4) == [0])
         #expect(pump(&queue, committed: 5) == [1, 2])
     }
@@ -79,8 +79,7 @@ import Testing
     @Test("sending stops before an identifier could be used again while the one before is unfinished")
     func wrapAround() {
         var queue = OutboundQueue(firstNumber: 65_000)
-        let one = entry()
-        for _ in 0..<70_000 { queue.append(one) }
+        for _ in 0..<70_000 { queue.add() }
         // All are answered at once but the oldest.
         for number in UInt64(65_000)..<(65_000 + 65_535) {
             #expect(queue.nextStep(quota: 10, committed: .max) == .publish(number))
@@ -100,7 +99,7 @@ import Testing
     )
     func redelivery() {
         var queue = OutboundQueue()
-        for at in 0..<7 { queue.append(entry(qos: at == 2 ? .atLeastOnce : .exactlyOnce)) }
+        for at in 0..<7 { queue.add(qos: at == 2 ? .atLeastOnce : .exactlyOnce) }
         #expect(pump(&queue, quota: 6) == [0, 1, 2, 3, 4, 5])
         queue.received(1)
         queue.received(4)
@@ -118,7 +117,7 @@ import Testing
     @Test("what was begun stays begun, also where the next connection did not come to send it again")
     func begunTwice() {
         var queue = OutboundQueue()
-        for _ in 0..<3 { queue.append(entry()) }
+        for _ in 0..<3 { queue.add() }
         _ = pump(&queue)
         queue.connectionEnded()
         #expect(pump(&queue, quota: 1) == [0])
@@ -130,7 +129,7 @@ import Testing
     @Test("redeliveries go through the new connection's quota")
     func redeliveryQuota() {
         var queue = OutboundQueue()
-        for _ in 0..<4 { queue.append(entry()) }
+        for _ in 0..<4 { queue.add() }
         _ = pump(&queue)
         queue.connectionEnded()
         #expect(pump(&queue, quota: 2) == [0, 1])
@@ -141,7 +140,7 @@ import Testing
     @Test("a message that is over before its turn, dropped or expired, is passed over")
     func finishedInQueue() {
         var queue = OutboundQueue()
-        for _ in 0..<4 { queue.append(entry()) }
+        for _ in 0..<4 { queue.add() }
         queue.finish(0)
         queue.finish(2)
         #expect(pump(&queue) == [1, 3])
@@ -151,7 +150,7 @@ import Testing
     @Test("where the other end has forgotten the session publishes are new, and releases are over")
     func forgotten() {
         var queue = OutboundQueue()
-        for _ in 0..<3 { queue.append(entry(qos: .exactlyOnce)) }
+        for _ in 0..<3 { queue.add(qos: .exactlyOnce) }
         _ = pump(&queue, quota: 2)
         queue.received(0)
         queue.connectionEnded()
@@ -163,7 +162,7 @@ import Testing
     @Test("the oldest message that was never sent makes room: what is in flight stays, and is found behind the gap")
     func droppedForRoom() {
         var queue = OutboundQueue(firstNumber: 65_530)
-        for _ in 0..<10 { queue.append(entry("abc")) }
+        for _ in 0..<10 { queue.add("abc") }
         #expect(pump(&queue, quota: 3) == [65_530, 65_531, 65_532])
         #expect(queue.dropOldest()?.number == 65_533)
         #expect(queue.dropOldest().map { [Int($0.number), $0.payloadBytes] } == [65_534, 3])
@@ -189,7 +188,7 @@ import Testing
     @Test("no more bytes are in flight than allowed, but one message always may be")
     func bytesInFlight() {
         var queue = OutboundQueue()
-        for _ in 0..<3 { queue.append(entry(String(repeating: "x", count: 1_000))) }
+        for _ in 0..<3 { queue.add(String(repeating: "x", count: 1_000)) }
         let one = queue[0].message?.bytesHeld ?? 0
         #expect(queue.nextStep(quota: 10, bytesMax: 1, committed: .max) == .publish(0))
         queue.published()
@@ -251,7 +250,7 @@ private struct RandomLife {
         case 0...2:
             let ticket = integer(3) == 0 ? committed + UInt64(integer(3)) : 0
             tickets[queue.end] = ticket
-            queue.append(entry(qos: integer(2) == 0 ? .atLeastOnce : .exactlyOnce, ticket: ticket))
+            queue.add(qos: integer(2) == 0 ? .atLeastOnce : .exactlyOnce, ticket: ticket)
         case 3...5: return send()
         case 6...8: answer()
         default:

@@ -54,12 +54,10 @@ struct BrokerEnd {
         }
         ticket += 1
         session.outbound.append(
-            OutboundEntry(
-                message: Message(publish),
-                qos: publish.qos,
-                isRetained: false,
-                ticket: publish.qos == .exactlyOnce ? ticket : 0
-            )
+            Message(publish),
+            qos: publish.qos,
+            isRetained: false,
+            ticket: publish.qos == .exactlyOnce ? ticket : 0
         )
         pump()
     }

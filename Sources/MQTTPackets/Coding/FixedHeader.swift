@@ -1,11 +1,12 @@
 /// The first bytes of every packet: kind, flags and the length of what follows (MQTT 5.0, section 2.1).
+@usableFromInline
 package struct FixedHeader: Sendable, Hashable {
     package let firstByte: UInt8
     /// How many bytes the header itself has: 2 to 5.
-    package let headerBytes: Int
-    package let remainingBytes: Int
+    @usableFromInline package let headerBytes: Int
+    @usableFromInline package let remainingBytes: Int
 
-    package var packetBytes: Int { headerBytes + remainingBytes }
+    @inlinable package var packetBytes: Int { headerBytes + remainingBytes }
     package var kind: PacketKind? { PacketKind(rawValue: firstByte >> 4) }
 
     package init(firstByte: UInt8, headerBytes: Int, remainingBytes: Int) {

@@ -86,10 +86,18 @@ extension Span<UInt8> {
 
     package func isEqual(to other: [UInt8]) -> Bool {
         guard count == other.count else { return false }
-        return other.withUnsafeBytes { other in
-            for at in indices where self[at] != other[at] { return false }
-            return true
+        let (mine, others) = (bytes, other.span.bytes)
+        var at = 0
+        while at &+ 8 <= count {
+            let word = mine.unsafeLoadUnaligned(fromByteOffset: at, as: UInt64.self)
+            guard word == others.unsafeLoadUnaligned(fromByteOffset: at, as: UInt64.self) else { return false }
+            at &+= 8
         }
+        while at < count {
+            guard self[at] == other[at] else { return false }
+            at &+= 1
+        }
+        return true
     }
 
     package func toArray() -> [UInt8] { withUnsafeBufferPointer(Array.init) }

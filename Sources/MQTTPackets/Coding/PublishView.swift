@@ -7,22 +7,25 @@
 ///
 /// `properties` holds what is passed on untouched. Where the packet carries a topic alias, an expiry or subscription
 /// identifiers, which are never passed on as they are, `needsRewriting` is set and the range holds them too.
+@usableFromInline
 package struct PublishView: Sendable, Equatable {
-    package var firstByte: UInt8
+    @usableFromInline package var firstByte: UInt8
     package var packetID: UInt16 = 0
     /// 0 is none.
-    package var topicAlias: UInt16 = 0
+    @usableFromInline package var topicAlias: UInt16 = 0
     /// In seconds; nil is for ever.
-    package var messageExpiryInterval: UInt32?
-    package var hasSubscriptionIdentifiers = false
+    @usableFromInline package var messageExpiryInterval: UInt32?
+    @usableFromInline package var hasSubscriptionIdentifiers = false
     package var topic: Range<Int>
     package var properties: Range<Int>
     package var payload: Range<Int>
 
-    package var qos: QoS { QoS(rawValue: firstByte >> 1 & 3) ?? .atMostOnce }
-    package var isRetained: Bool { firstByte & 1 != 0 }
+    @inlinable package var qos: QoS { QoS(rawValue: firstByte >> 1 & 3) ?? .atMostOnce }
+    @inlinable package var isRetained: Bool { firstByte & 1 != 0 }
     package var isDuplicate: Bool { firstByte & 8 != 0 }
-    package var needsRewriting: Bool { topicAlias != 0 || messageExpiryInterval != nil || hasSubscriptionIdentifiers }
+    @inlinable package var needsRewriting: Bool {
+        topicAlias != 0 || messageExpiryInterval != nil || hasSubscriptionIdentifiers
+    }
 
     /// Reads and checks a whole PUBLISH that begins at `start`. An empty topic is accepted with an alias only.
     package init(

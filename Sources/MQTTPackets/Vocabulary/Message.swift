@@ -21,6 +21,8 @@ public final class Message: Sendable {
     /// Milliseconds of the monotonic clock at which the message expires; `Int64.max` for never.
     package let expiresAt: Int64
     package let topicHash: UInt64
+    /// What the message takes in memory: its bytes and about what the objects around them take.
+    package let bytesHeld: Int
 
     /// `payload` is the payload in a buffer of its own, where there is one already.
     package init(
@@ -49,6 +51,7 @@ public final class Message: Sendable {
         self.publisher = publisher
         self.expiresAt = expiresAt
         self.topicHash = topicHash
+        bytesHeld = total + (largePayload?.storageCapacity ?? 0) + Self.bytesAround
     }
 
     /// Topic, forwarded properties and payload, one after the other.
@@ -97,9 +100,6 @@ public final class Message: Sendable {
 
     /// The objects that a message consists of, beside its bytes.
     private static let bytesAround = 208
-
-    /// What the message takes in memory: its bytes and about what the objects around them take.
-    package var bytesHeld: Int { bytes.count + (largePayload?.storageCapacity ?? 0) + Self.bytesAround }
 
     /// Whole seconds until it expires, as they are sent on [MQTT-3.3.2-6]; nil for never.
     package func remainingExpiry(at now: Int64) -> UInt32? {

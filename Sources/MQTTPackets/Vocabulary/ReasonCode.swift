@@ -12,91 +12,91 @@ public struct ReasonCode: RawRepresentable, Sendable, Hashable {
     public var isError: Bool { rawValue >= 0x80 }
 
     /// 0x00: done; also Normal disconnection and Granted QoS 0.
-    public static let success = ReasonCode(rawValue: 0x00)
+    @inlinable public static var success: ReasonCode { ReasonCode(rawValue: 0x00) }
     /// 0x01, SUBACK: the most that messages are sent with is QoS 1.
-    public static let grantedQoS1 = ReasonCode(rawValue: 0x01)
+    @inlinable public static var grantedQoS1: ReasonCode { ReasonCode(rawValue: 0x01) }
     /// 0x02, SUBACK: messages are sent with the QoS of their publication.
-    public static let grantedQoS2 = ReasonCode(rawValue: 0x02)
+    @inlinable public static var grantedQoS2: ReasonCode { ReasonCode(rawValue: 0x02) }
     /// 0x04, DISCONNECT: the client leaves and wants its will published.
-    public static let disconnectWithWill = ReasonCode(rawValue: 0x04)
+    @inlinable public static var disconnectWithWill: ReasonCode { ReasonCode(rawValue: 0x04) }
     /// 0x10, PUBACK and PUBREC: accepted, but nobody subscribed.
-    public static let noMatchingSubscribers = ReasonCode(rawValue: 0x10)
+    @inlinable public static var noMatchingSubscribers: ReasonCode { ReasonCode(rawValue: 0x10) }
     /// 0x11, UNSUBACK: there was nothing to give up.
-    public static let noSubscriptionExisted = ReasonCode(rawValue: 0x11)
+    @inlinable public static var noSubscriptionExisted: ReasonCode { ReasonCode(rawValue: 0x11) }
     /// 0x18, AUTH: the exchange goes on.
-    public static let continueAuthentication = ReasonCode(rawValue: 0x18)
+    @inlinable public static var continueAuthentication: ReasonCode { ReasonCode(rawValue: 0x18) }
     /// 0x19, AUTH: the client starts another exchange on a live connection.
-    public static let reAuthenticate = ReasonCode(rawValue: 0x19)
+    @inlinable public static var reAuthenticate: ReasonCode { ReasonCode(rawValue: 0x19) }
     /// 0x80: the sender will not or cannot say why.
-    public static let unspecifiedError = ReasonCode(rawValue: 0x80)
+    @inlinable public static var unspecifiedError: ReasonCode { ReasonCode(rawValue: 0x80) }
     /// 0x81: bytes that are no packet of the specification.
-    public static let malformedPacket = ReasonCode(rawValue: 0x81)
+    @inlinable public static var malformedPacket: ReasonCode { ReasonCode(rawValue: 0x81) }
     /// 0x82: a packet that is well formed and not allowed here.
-    public static let protocolError = ReasonCode(rawValue: 0x82)
+    @inlinable public static var protocolError: ReasonCode { ReasonCode(rawValue: 0x82) }
     /// 0x83: valid, but not accepted by this implementation.
-    public static let implementationSpecificError = ReasonCode(rawValue: 0x83)
+    @inlinable public static var implementationSpecificError: ReasonCode { ReasonCode(rawValue: 0x83) }
     /// 0x84, CONNACK: the client asks for a version that is not spoken here.
-    public static let unsupportedProtocolVersion = ReasonCode(rawValue: 0x84)
+    @inlinable public static var unsupportedProtocolVersion: ReasonCode { ReasonCode(rawValue: 0x84) }
     /// 0x85, CONNACK: well formed, but not allowed.
-    public static let clientIdentifierNotValid = ReasonCode(rawValue: 0x85)
+    @inlinable public static var clientIdentifierNotValid: ReasonCode { ReasonCode(rawValue: 0x85) }
     /// 0x86, CONNACK: not accepted.
-    public static let badUserNameOrPassword = ReasonCode(rawValue: 0x86)
+    @inlinable public static var badUserNameOrPassword: ReasonCode { ReasonCode(rawValue: 0x86) }
     /// 0x87: the client may not do this.
-    public static let notAuthorized = ReasonCode(rawValue: 0x87)
+    @inlinable public static var notAuthorized: ReasonCode { ReasonCode(rawValue: 0x87) }
     /// 0x88, CONNACK: the server cannot be used.
-    public static let serverUnavailable = ReasonCode(rawValue: 0x88)
+    @inlinable public static var serverUnavailable: ReasonCode { ReasonCode(rawValue: 0x88) }
     /// 0x89: try again later.
-    public static let serverBusy = ReasonCode(rawValue: 0x89)
+    @inlinable public static var serverBusy: ReasonCode { ReasonCode(rawValue: 0x89) }
     /// 0x8A, CONNACK: an administrator keeps this client out.
-    public static let banned = ReasonCode(rawValue: 0x8A)
+    @inlinable public static var banned: ReasonCode { ReasonCode(rawValue: 0x8A) }
     /// 0x8B, DISCONNECT: the server stops.
-    public static let serverShuttingDown = ReasonCode(rawValue: 0x8B)
+    @inlinable public static var serverShuttingDown: ReasonCode { ReasonCode(rawValue: 0x8B) }
     /// 0x8C: not supported, or not that of the exchange.
-    public static let badAuthenticationMethod = ReasonCode(rawValue: 0x8C)
+    @inlinable public static var badAuthenticationMethod: ReasonCode { ReasonCode(rawValue: 0x8C) }
     /// 0x8D, DISCONNECT: silence of one and a half times the keep alive.
-    public static let keepAliveTimeout = ReasonCode(rawValue: 0x8D)
+    @inlinable public static var keepAliveTimeout: ReasonCode { ReasonCode(rawValue: 0x8D) }
     /// 0x8E, DISCONNECT: another connection uses the same client identifier.
-    public static let sessionTakenOver = ReasonCode(rawValue: 0x8E)
+    @inlinable public static var sessionTakenOver: ReasonCode { ReasonCode(rawValue: 0x8E) }
     /// 0x8F: well formed, but not accepted.
-    public static let topicFilterInvalid = ReasonCode(rawValue: 0x8F)
+    @inlinable public static var topicFilterInvalid: ReasonCode { ReasonCode(rawValue: 0x8F) }
     /// 0x90: well formed, but not accepted.
-    public static let topicNameInvalid = ReasonCode(rawValue: 0x90)
+    @inlinable public static var topicNameInvalid: ReasonCode { ReasonCode(rawValue: 0x90) }
     /// 0x91: the identifier has not been answered yet.
-    public static let packetIdentifierInUse = ReasonCode(rawValue: 0x91)
+    @inlinable public static var packetIdentifierInUse: ReasonCode { ReasonCode(rawValue: 0x91) }
     /// 0x92, PUBREL and PUBCOMP: nothing is in flight under it, which after a reconnection is no error.
-    public static let packetIdentifierNotFound = ReasonCode(rawValue: 0x92)
+    @inlinable public static var packetIdentifierNotFound: ReasonCode { ReasonCode(rawValue: 0x92) }
     /// 0x93, DISCONNECT: more unacknowledged messages than allowed.
-    public static let receiveMaximumExceeded = ReasonCode(rawValue: 0x93)
+    @inlinable public static var receiveMaximumExceeded: ReasonCode { ReasonCode(rawValue: 0x93) }
     /// 0x94, DISCONNECT: an alias of 0 or over the maximum.
-    public static let topicAliasInvalid = ReasonCode(rawValue: 0x94)
+    @inlinable public static var topicAliasInvalid: ReasonCode { ReasonCode(rawValue: 0x94) }
     /// 0x95: over the maximum packet size.
-    public static let packetTooLarge = ReasonCode(rawValue: 0x95)
+    @inlinable public static var packetTooLarge: ReasonCode { ReasonCode(rawValue: 0x95) }
     /// 0x96, DISCONNECT: too much received in the time.
-    public static let messageRateTooHigh = ReasonCode(rawValue: 0x96)
+    @inlinable public static var messageRateTooHigh: ReasonCode { ReasonCode(rawValue: 0x96) }
     /// 0x97: a limit set by an administrator or the implementation.
-    public static let quotaExceeded = ReasonCode(rawValue: 0x97)
+    @inlinable public static var quotaExceeded: ReasonCode { ReasonCode(rawValue: 0x97) }
     /// 0x98, DISCONNECT: somebody closed the connection.
-    public static let administrativeAction = ReasonCode(rawValue: 0x98)
+    @inlinable public static var administrativeAction: ReasonCode { ReasonCode(rawValue: 0x98) }
     /// 0x99: the payload is not what its format indicator says.
-    public static let payloadFormatInvalid = ReasonCode(rawValue: 0x99)
+    @inlinable public static var payloadFormatInvalid: ReasonCode { ReasonCode(rawValue: 0x99) }
     /// 0x9A: the server keeps no retained messages.
-    public static let retainNotSupported = ReasonCode(rawValue: 0x9A)
+    @inlinable public static var retainNotSupported: ReasonCode { ReasonCode(rawValue: 0x9A) }
     /// 0x9B: over the Maximum QoS of CONNACK.
-    public static let qosNotSupported = ReasonCode(rawValue: 0x9B)
+    @inlinable public static var qosNotSupported: ReasonCode { ReasonCode(rawValue: 0x9B) }
     /// 0x9C: for now; Server Reference may name one.
-    public static let useAnotherServer = ReasonCode(rawValue: 0x9C)
+    @inlinable public static var useAnotherServer: ReasonCode { ReasonCode(rawValue: 0x9C) }
     /// 0x9D: for good; Server Reference may name where.
-    public static let serverMoved = ReasonCode(rawValue: 0x9D)
+    @inlinable public static var serverMoved: ReasonCode { ReasonCode(rawValue: 0x9D) }
     /// 0x9E: the server has none, or none for this client.
-    public static let sharedSubscriptionsNotSupported = ReasonCode(rawValue: 0x9E)
+    @inlinable public static var sharedSubscriptionsNotSupported: ReasonCode { ReasonCode(rawValue: 0x9E) }
     /// 0x9F: too many connections in the time.
-    public static let connectionRateExceeded = ReasonCode(rawValue: 0x9F)
+    @inlinable public static var connectionRateExceeded: ReasonCode { ReasonCode(rawValue: 0x9F) }
     /// 0xA0, DISCONNECT: what was granted to this connection is over.
-    public static let maximumConnectTime = ReasonCode(rawValue: 0xA0)
+    @inlinable public static var maximumConnectTime: ReasonCode { ReasonCode(rawValue: 0xA0) }
     /// 0xA1: the server takes none.
-    public static let subscriptionIdentifiersNotSupported = ReasonCode(rawValue: 0xA1)
+    @inlinable public static var subscriptionIdentifiersNotSupported: ReasonCode { ReasonCode(rawValue: 0xA1) }
     /// 0xA2: the server takes none.
-    public static let wildcardSubscriptionsNotSupported = ReasonCode(rawValue: 0xA2)
+    @inlinable public static var wildcardSubscriptionsNotSupported: ReasonCode { ReasonCode(rawValue: 0xA2) }
 }
 
 extension ReasonCode: CustomStringConvertible {

@@ -1,9 +1,14 @@
 /// The rules of topic names and topic filters (MQTT 5.0, section 4.7), on bytes.
+@usableFromInline
 package enum Topics {
-    package static let separator = UInt8(ascii: "/")
-    package static let singleLevel = UInt8(ascii: "+")
-    package static let multiLevel = UInt8(ascii: "#")
-    package static let dollar = UInt8(ascii: "$")
+    /// `/`
+    @inlinable package static var separator: UInt8 { 0x2F }
+    /// `+`
+    @inlinable package static var singleLevel: UInt8 { 0x2B }
+    /// `#`
+    @inlinable package static var multiLevel: UInt8 { 0x23 }
+    /// `$`
+    @inlinable package static var dollar: UInt8 { 0x24 }
 
     /// Whether the bytes are a topic name: well-formed UTF-8 of at least one character, without U+0000 and wildcards
     /// [MQTT-4.7.0-1] [MQTT-4.7.3-1] [MQTT-4.7.3-2].

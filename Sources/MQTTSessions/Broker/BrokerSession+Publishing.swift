@@ -13,34 +13,30 @@ extension BrokerSession {
 
     /// PUBACK came, with whatever code: a failure too ends the message [MQTT-4.4.0-2].
     package mutating func pubackReceived(_ packetID: UInt16) -> AcknowledgementVerdict {
-        guard let number = outbound.number(of: packetID), outbound.head(number).qos == .atLeastOnce,
-            outbound.head(number).state == .sent
-        else { return .unknown }
-        outbound.finish(number)
-        return .finished(number)
+        guard let head = outbound.head(of: packetID), head.qos == .atLeastOnce, head.state == .sent else {
+            return .unknown
+        }
+        outbound.finish(head.number)
+        return .finished(head.number)
     }
 
     package mutating func pubrecReceived(_ packetID: UInt16, isError: Bool) -> AcknowledgementVerdict {
-        guard let number = outbound.number(of: packetID), outbound.head(number).qos == .exactlyOnce else {
-            return .unknown
-        }
-        switch outbound.head(number).state {
+        guard let head = outbound.head(of: packetID), head.qos == .exactlyOnce else { return .unknown }
+        switch head.state {
         case .sent where isError:
-            outbound.finish(number)
-            return .finished(number)
+            outbound.finish(head.number)
+            return .finished(head.number)
         case .sent:
-            outbound.received(number)
-            return .release(number)
-        case .released where !isError: return .release(number)
+            outbound.received(head.number)
+            return .release(head.number)
+        case .released where !isError: return .release(head.number)
         default: return .unknown
         }
     }
 
     package mutating func pubcompReceived(_ packetID: UInt16) -> AcknowledgementVerdict {
-        guard let number = outbound.number(of: packetID), outbound.head(number).state == .released else {
-            return .unknown
-        }
-        outbound.finish(number)
-        return .finished(number)
+        guard let head = outbound.head(of: packetID), head.state == .released else { return .unknown }
+        outbound.finish(head.number)
+        return .finished(head.number)
     }
 }

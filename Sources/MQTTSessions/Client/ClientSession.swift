@@ -65,9 +65,7 @@ package struct ClientSession: Sendable {
             return nil
         }
         let number = outbound.end
-        outbound.append(
-            OutboundEntry(message: Message(publish), qos: publish.qos, isRetained: publish.isRetained)
-        )
+        outbound.append(Message(publish), qos: publish.qos, isRetained: publish.isRetained)
         pump()
         return number
     }

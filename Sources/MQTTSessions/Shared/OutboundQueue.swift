@@ -15,36 +15,18 @@ package struct OutboundEntry: Sendable {
     }
 
     /// Nil once the payload is not needed any more.
-    package var message: Message?
+    package let message: Message?
     /// Subscription identifiers to send along.
-    package var identifiers: [UInt32]
+    package let identifiers: [UInt32]
     /// The message goes out after the commit of this ticket; 0 waits for nothing.
-    package var ticket: UInt64
-    package var qos: QoS
-    package var isRetained: Bool
+    package let ticket: UInt64
+    package let qos: QoS
+    package let isRetained: Bool
     /// The shared subscription that it was queued for; 0 is none.
-    package var group: UInt32
-    package var state = State.queued
-    /// Whether it was sent on this connection and counts against the receiver's Receive Maximum.
-    package var usesQuota = false
+    package let group: UInt32
+    package let state: State
     /// Whether it was sent on an earlier connection.
-    package var isBegun = false
-
-    package init(
-        message: Message,
-        qos: QoS,
-        isRetained: Bool,
-        identifiers: [UInt32] = [],
-        ticket: UInt64 = 0,
-        group: UInt32 = 0
-    ) {
-        self.message = message
-        self.qos = qos
-        self.isRetained = isRetained
-        self.identifiers = identifiers
-        self.ticket = ticket
-        self.group = group
-    }
+    package let isBegun: Bool
 
     init(_ head: OutboundHead, message: Message?, identifiers: [UInt32]) {
         self.message = message
@@ -54,7 +36,6 @@ package struct OutboundEntry: Sendable {
         isRetained = head.isRetained
         group = head.group
         state = head.state
-        usesQuota = head.usesQuota
         isBegun = head.isBegun
     }
 }
@@ -68,9 +49,24 @@ package struct OutboundHead: Sendable {
     fileprivate(set) var bytesHeld: UInt32
     package var qos: QoS
     package var isRetained: Bool
-    package var state: OutboundEntry.State
+    package var state = OutboundEntry.State.queued
+    /// Whether it was sent on this connection and counts against the receiver's Receive Maximum.
     var usesQuota = false
     package var isBegun = false
+
+    fileprivate mutating func becomeSent() {
+        state = .sent
+        usesQuota = true
+    }
+
+    /// Whether it was in flight.
+    fileprivate mutating func finish() -> (wasInFlight: Bool, wasUnfinished: Bool) {
+        defer {
+            usesQuota = false
+            state = .done
+        }
+        return (usesQuota, state != .done)
+    }
 }
 
 private struct OutboundBody: Sendable {
@@ -93,11 +89,14 @@ private struct OutboundBody: Sendable {
 /// dropped for room leaves a gap. The packet identifier is derived from it, so that nothing has to be looked up or
 /// stored: number modulo 65,535, plus one. Sending stops before an identifier could be used again while the one before
 /// is unfinished.
+@usableFromInline
 package struct OutboundQueue: Sendable {
     private var heads = Deque<OutboundHead>()
     private var bodies = Deque<OutboundBody>()
     /// The entry to send next.
     private var cursor = 0
+    /// Entries from the cursor on.
+    package private(set) var queued = 0
     /// The number of the next entry to be queued.
     package private(set) var end: UInt64
     /// Messages that this connection has sent and that have no final answer, and the bytes that they hold.
@@ -113,31 +112,35 @@ package struct OutboundQueue: Sendable {
     /// What an entry takes in memory beside its message.
     private static let entryBytes = MemoryLayout<OutboundHead>.stride + MemoryLayout<OutboundBody>.stride
 
-    package static func packetID(_ number: UInt64) -> UInt16 { UInt16(number % 65_535) + 1 }
+    @inlinable package static func packetID(_ number: UInt64) -> UInt16 { UInt16(number % 65_535) + 1 }
 
     /// The number of the oldest entry.
     package var first: UInt64 { heads.first?.number ?? end }
-    package var queued: Int { heads.count - cursor }
     package var isEmpty: Bool { heads.isEmpty }
 
-    package mutating func append(_ entry: OutboundEntry) {
-        let bytes = (entry.message?.bytesHeld ?? 0) + entry.identifiers.count * MemoryLayout<UInt32>.stride
+    package mutating func append(
+        _ message: Message,
+        qos: QoS,
+        isRetained: Bool,
+        identifiers: [UInt32] = [],
+        ticket: UInt64 = 0,
+        group: UInt32 = 0
+    ) {
+        let bytes = message.bytesHeld + identifiers.count * MemoryLayout<UInt32>.stride
         bytesHeld += bytes + Self.entryBytes
         heads.append(
             OutboundHead(
                 number: end,
-                ticket: entry.ticket,
-                group: entry.group,
+                ticket: ticket,
+                group: group,
                 bytesHeld: UInt32(bytes),
-                qos: entry.qos,
-                isRetained: entry.isRetained,
-                state: entry.state,
-                usesQuota: entry.usesQuota,
-                isBegun: entry.isBegun
+                qos: qos,
+                isRetained: isRetained
             )
         )
-        bodies.append(OutboundBody(message: entry.message, identifiers: entry.identifiers))
+        bodies.append(OutboundBody(message: message, identifiers: identifiers))
         end += 1
+        queued += 1
         unfinished += 1
         longest = max(longest, heads.count)
     }
@@ -169,13 +172,16 @@ package struct OutboundQueue: Sendable {
         return OutboundEntry(heads[at], message: bodies[at].message, identifiers: bodies[at].identifiers)
     }
 
-    /// The number of the entry in flight with this packet identifier.
-    package func number(of packetID: UInt16) -> UInt64? {
+    /// The entry in flight with this packet identifier.
+    package func head(of packetID: UInt16) -> OutboundHead? {
         let first = first
         let offset = (UInt64(packetID) + 65_535 - 1 - first % 65_535) % 65_535
         guard let at = position(first + offset), at < cursor else { return nil }
-        return first + offset
+        return heads[at]
     }
+
+    /// Its number.
+    package func number(of packetID: UInt16) -> UInt64? { head(of: packetID)?.number }
 
     /// The numbers of the entries that are not over and that `body` wants, in order.
     package func numbers(where body: (OutboundHead) -> Bool) -> [UInt64] {
@@ -206,7 +212,7 @@ package struct OutboundQueue: Sendable {
             let head = heads[cursor]
             switch head.state {
             case .done:
-                cursor += 1
+                advance()
                 if cursor == 1 { trim() }
             case .released: return .release(head.number)
             case .queued, .sent:
@@ -219,28 +225,34 @@ package struct OutboundQueue: Sendable {
         return .nothing
     }
 
+    private mutating func advance() {
+        cursor += 1
+        queued -= 1
+    }
+
+    /// What the next step's PUBLISH is to carry. Mutating, so that the queue is not copied for a look at it.
+    package mutating func next() -> (head: OutboundHead, message: Message?, identifiers: [UInt32]) {
+        (heads[cursor], bodies[cursor].message, bodies[cursor].identifiers)
+    }
+
     /// The next step's PUBLISH has been sent.
     package mutating func published() {
-        heads[cursor].state = .sent
-        heads[cursor].usesQuota = true
+        heads[cursor].becomeSent()
         inFlight += 1
         inFlightBytes += Int(heads[cursor].bytesHeld)
-        cursor += 1
+        advance()
     }
 
     /// The next step's PUBREL has been sent.
-    package mutating func released() { cursor += 1 }
+    package mutating func released() { advance() }
 
     /// The entry is over, whatever its state.
     package mutating func finish(_ number: UInt64) {
         let at = known(number)
         dropMessage(at)
-        if heads[at].usesQuota {
-            heads[at].usesQuota = false
-            inFlight -= 1
-        }
-        if heads[at].state != .done { unfinished -= 1 }
-        heads[at].state = .done
+        let ended = heads[at].finish()
+        if ended.wasInFlight { inFlight -= 1 }
+        if ended.wasUnfinished { unfinished -= 1 }
         if at == 0 { trim() }
     }
 
@@ -261,6 +273,7 @@ package struct OutboundQueue: Sendable {
         heads.remove(at: at)
         bodies.remove(at: at)
         bytesHeld -= Self.entryBytes
+        queued -= 1
         unfinished -= 1
         return dropped
     }
@@ -275,6 +288,7 @@ package struct OutboundQueue: Sendable {
         inFlightBytes = 0
         cursor = 0
         removeDone()
+        queued = heads.count
     }
 
     /// What is over but stands behind something that is not.
@@ -316,7 +330,7 @@ package struct OutboundQueue: Sendable {
             heads.removeFirst()
             bodies.removeFirst()
             bytesHeld -= Self.entryBytes
-            if cursor > 0 { cursor -= 1 }
+            if cursor > 0 { cursor -= 1 } else { queued -= 1 }
         }
         // A queue that was long once does not keep its storage.
         if longest > 256 && heads.count < longest / 4 {
