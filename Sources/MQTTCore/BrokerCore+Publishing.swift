@@ -172,7 +172,8 @@ extension BrokerCore {
         {
             publication.sharedPayload = bytes.buffer(in: view.payload)
         }
-        for receiver in route.receivers {
+        for at in route.receivers.indices {
+            let receiver = route.receivers[at]
             let isPublisher = Int(receiver.session) == s
             switch receiver.scope {
             case .always: break
@@ -183,9 +184,9 @@ extension BrokerCore {
             let identifiers = route.identifiers(of: receiver)
             if !deliver(bytes, view, &publication, to: receiver, identifiers) { outcome.refused += 1 }
         }
-        for group in route.groups {
+        for at in route.groups.indices {
             outcome.copies += 1
-            if !deliver(bytes, view, &publication, toOneOf: group) { outcome.refused += 1 }
+            if !deliver(bytes, view, &publication, toOneOf: route.groups[at]) { outcome.refused += 1 }
         }
         statistics.copiesRouted &+= UInt64(outcome.copies)
         outcome.isMatched = !route.isEmpty

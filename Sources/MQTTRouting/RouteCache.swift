@@ -10,11 +10,14 @@ package struct RouteCache: Sendable {
         var hash: UInt64 = 0
         var generation = SubscriptionTree.Generation(level: 0, wildcard: 0)
         var topic: [UInt8] = []
-        var route = Route()
+        /// Nil where nothing stands here.
+        var route: Route?
         var hits: UInt32 = 0
+        /// Whether it was looked up since it came or since its neighbours were last all in use.
+        var isUsed = false
     }
 
-    private var entries: [Entry] = []
+    private var entries: [Entry]
     package private(set) var bytesHeld = 0
     private let places: Int
     private let bytesMax: Int
@@ -23,21 +26,31 @@ package struct RouteCache: Sendable {
     package init(places: Int = 16_384, bytesMax: Int = 64 << 20) {
         self.places = places
         self.bytesMax = bytesMax
+        // Now and not at the first message: the table has half a megabyte.
+        entries = Array(repeating: Entry(), count: places)
     }
 
     /// The route of a topic, from the cache or from the tree.
     package mutating func route(of topic: Span<UInt8>, hash: UInt64, in tree: borrowing SubscriptionTree) -> Route {
         let generation = tree.generation(ofTopic: topic)
-        if entries.isEmpty { entries = Array(repeating: Entry(), count: places) }
         let home = Int(truncatingIfNeeded: hash) & (places &- 1) & ~3
         for place in home..<(home &+ 4)
         where entries[place].hash == hash && topic.isEqual(to: entries[place].topic) {
             entries[place].hits &+= 1
-            if entries[place].generation == generation { return entries[place].route }
+            entries[place].isUsed = true
+            if entries[place].generation == generation, let route = entries[place].route { return route }
             return replace(place, topic, hash, generation, tree)
         }
-        let free = (home..<(home + 4)).first { entries[$0].topic.isEmpty }
-        return replace(free ?? home + Int(hash >> 40) & 3, topic, hash, generation, tree)
+        return replace(victim(home..<(home + 4), hash), topic, hash, generation, tree)
+    }
+
+    /// The place that a new topic takes: one that is free, or else of a topic that did not come again since it came.
+    /// Topics that come once do not push out those that come all the time.
+    private mutating func victim(_ places: Range<Int>, _ hash: UInt64) -> Int {
+        if let free = places.first(where: { entries[$0].route == nil }) { return free }
+        if let idle = places.first(where: { !entries[$0].isUsed }) { return idle }
+        for place in places { entries[place].isUsed = false }
+        return places.lowerBound + Int(hash >> 40) & 3
     }
 
     private mutating func replace(
@@ -47,15 +60,16 @@ package struct RouteCache: Sendable {
         _ generation: SubscriptionTree.Generation,
         _ tree: borrowing SubscriptionTree
     ) -> Route {
-        var entry = Entry(hash: hash, generation: generation, topic: topic.toArray(), route: tree.match(topic))
+        let route = tree.match(topic)
+        var entry = Entry(hash: hash, generation: generation, topic: topic.toArray(), route: route)
         entry.hits = entries[place].hash == hash ? entries[place].hits : 1
         bytesHeld += Self.bytes(entry) - Self.bytes(entries[place])
         entries[place] = entry
         if bytesHeld > bytesMax {
-            entries = []
+            entries = Array(repeating: Entry(), count: places)
             bytesHeld = 0
         }
-        return entry.route
+        return route
     }
 
     private static var pagePlaces: Int { 2_048 }
@@ -72,5 +86,5 @@ package struct RouteCache: Sendable {
         return taken
     }
 
-    private static func bytes(_ entry: Entry) -> Int { entry.topic.count + entry.route.bytesHeld }
+    private static func bytes(_ entry: Entry) -> Int { entry.topic.count + (entry.route?.bytesHeld ?? 0) }
 }

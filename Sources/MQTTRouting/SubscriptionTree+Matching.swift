@@ -49,15 +49,25 @@ extension SubscriptionTree.Subscription {
     package var identifiers: [UInt32] { identifier > 0 ? [identifier] : [] }
 }
 
-/// Who gets the messages of a topic.
+/// Who gets the messages of a topic. An object, so that each message of a topic holds one reference to all of it.
 @usableFromInline
-package struct Route: Sendable, Equatable {
-    @usableFromInline package var receivers: [Receiver] = []
-    @usableFromInline var identifiers: [[UInt32]] = []
+package final class Route: Sendable, Equatable {
+    @usableFromInline package let receivers: [Receiver]
+    @usableFromInline let identifiers: [[UInt32]]
     /// Numbers of shared subscriptions.
-    @usableFromInline package var groups: [Int32] = []
+    @usableFromInline package let groups: [Int32]
 
-    package init() {}
+    fileprivate init(_ found: FoundRoute) {
+        receivers = found.receivers
+        identifiers = found.identifiers
+        groups = found.groups
+    }
+
+    @usableFromInline
+    package static func == (one: Route, other: Route) -> Bool {
+        one.receivers == other.receivers && one.identifiers == other.identifiers && one.groups == other.groups
+    }
+
     @inlinable package var isEmpty: Bool { receivers.isEmpty && groups.isEmpty }
 
     /// The identifiers of all of a receiver's subscriptions that have one [MQTT-3.3.4-4].
@@ -69,6 +79,13 @@ package struct Route: Sendable, Equatable {
         receivers.count * MemoryLayout<Receiver>.stride + groups.count * 4
             + identifiers.reduce(0) { $0 + MemoryLayout<[UInt32]>.stride + $1.count * 4 }
     }
+}
+
+/// A route that is being put together.
+private struct FoundRoute {
+    var receivers: [Receiver] = []
+    var identifiers: [[UInt32]] = []
+    var groups: [Int32] = []
 
     /// All subscriptions of one session that match, as one receiver.
     mutating func append(_ all: [SubscriptionTree.Subscription], session: Int32, _ scope: Receiver.Scope) {
@@ -91,7 +108,7 @@ extension SubscriptionTree {
     /// Finds everybody who subscribed to a topic.
     package func match(_ topic: Span<UInt8>) -> Route {
         var found: [Int32] = []
-        var route = Route()
+        var route = FoundRoute()
         var nodesWithSubscriptions = 0
         visit(topic) { node in
             let subscriptions = nodes[Int(node)].subscriptions
@@ -113,11 +130,11 @@ extension SubscriptionTree {
             append(found[start..<end], session: session, to: &route)
             start = end
         }
-        return route
+        return Route(route)
     }
 
     /// Overlapping subscriptions of one session become one receiver, or two where only some of them say No Local.
-    private func append(_ found: ArraySlice<Int32>, session: Int32, to route: inout Route) {
+    private func append(_ found: ArraySlice<Int32>, session: Int32, to route: inout FoundRoute) {
         let all = found.map { subscriptions[Int($0)] }
         let forOwn = all.filter { !$0.options.noLocal }
         if forOwn.count == all.count {

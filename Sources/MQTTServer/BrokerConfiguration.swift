@@ -19,7 +19,8 @@ public struct BrokerConfiguration: Sendable {
 
     /// Where to listen.
     public var addresses = [Address()]
-    /// Event loops; nil is one for each core.
+    /// Event loops; nil is one for every two cores, at least one and at most 4. The other cores have the kernel's part
+    /// of the work and the clients on this machine; with more loops than that they mostly wait for each other.
     public var threads: Int?
     /// What clients can make the broker spend.
     public var limits = Limits()

@@ -53,7 +53,7 @@ public final class MQTTBroker: Service {
         self.configuration = configuration
         self.store = store
         self.logger = logger
-        loops = max(1, configuration.threads ?? System.coreCount)
+        loops = max(1, configuration.threads ?? min(4, System.coreCount / 2))
         limits = Self.limits(configuration)
         core = SharedCore(Self.coreConfiguration(configuration, limits, loops: loops, isDurable: store.isDurable))
     }

@@ -19,18 +19,30 @@ package struct Listener: Sendable {
             .serverChannelOption(.backlog, value: backlog)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .serverChannelOption(.maxMessagesPerRead, value: 64)
-            .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
-            // One read a turn, and small buffers for connections that are silent.
-            .childChannelOption(.maxMessagesPerRead, value: 1)
-            .childChannelOption(
-                .recvAllocator,
-                value: AdaptiveRecvByteBufferAllocator(minimum: 512, initial: 1_024, maximum: 65_536)
-            )
-            .childChannelOption(.writeBufferWaterMark, value: .init(low: 32 << 10, high: 128 << 10))
-            .childChannelInitializer(initialize)
+            .childChannelInitializer { child in
+                do {
+                    try configure(child)
+                    return initialize(child)
+                } catch {
+                    return child.eventLoop.makeFailedFuture(error)
+                }
+            }
             .bind(host: host, port: port)
             .get()
         return Listener(channel: channel)
+    }
+
+    /// Set here and not through the bootstrap, which boxes each option and makes futures for it, for each connection.
+    /// TCP_NODELAY is what the bootstrap sets by itself.
+    private static func configure(_ channel: any Channel) throws {
+        guard let options = channel.syncOptions else { throw ChannelError.inappropriateOperationForState }
+        // One read a turn, and small buffers for connections that are silent.
+        try options.setOption(.maxMessagesPerRead, value: 1)
+        try options.setOption(
+            .recvAllocator,
+            value: AdaptiveRecvByteBufferAllocator(minimum: 512, initial: 1_024, maximum: 65_536)
+        )
+        try options.setOption(.writeBufferWaterMark, value: .init(low: 32 << 10, high: 128 << 10))
     }
 
     package var address: SocketAddress? { channel.localAddress }

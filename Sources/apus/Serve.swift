@@ -35,7 +35,7 @@ struct Serve: AsyncParsableCommand {
     @Flag(help: "Keep sessions and retained messages in memory only.")
     var inMemory = false
 
-    @Option(help: "Event loops; one for each core unless given.")
+    @Option(help: "Event loops; one for every two cores, up to 4, unless given.")
     var threads: Int?
 
     @Option(

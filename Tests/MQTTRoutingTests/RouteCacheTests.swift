@@ -41,6 +41,18 @@ import Testing
         }
     }
 
+    @Test("topics that come once do not push out those that come again and again")
+    func coldTopics() {
+        let tree = SubscriptionTree(seed: 6)
+        var cache = RouteCache(places: 4)
+        func route(_ topic: String) -> Route { cache.route(of: Array(topic.utf8).span, hash: 0, in: tree) }
+        let hot = (0..<3).map { route("hot/\($0)") }
+        for round in 0..<100 {
+            for at in hot.indices { #expect(route("hot/\(at)") === hot[at], "round \(round)") }
+            _ = route("cold/\(round)")
+        }
+    }
+
     @Test("a cache never holds more than its bytes, however many topics and receivers come by")
     func bound() throws {
         var tree = SubscriptionTree(seed: 5)
