@@ -18,8 +18,9 @@ BENCH ?=
 SOAK ?=
 
 APUS := .build/release/apus
+APUS_BENCH := $(APUS) serve --port {port} --data {dir} --log-level error
 PYTHON := .venv/bin/python
-SWIFT_PATHS := $(wildcard Package.swift Sources Tests Fuzz Examples)
+SWIFT_PATHS := $(wildcard Package.swift Sources Tests Fuzz Benchmarks Examples)
 DOC_TARGETS := MQTTServer
 TEST_PACKAGES := git=git mosquitto mosquitto-clients nodejs node-mqtt iproute2
 
@@ -37,7 +38,7 @@ run: ## build and start the broker on port 1883 of loopback, its data in ./apus-
 	swift build -c release --product apus
 	$(APUS) serve --data ./apus-data
 
-.PHONY: test test-packages test-swift test-conformance test-integration test-soak test-fuzz
+.PHONY: test test-packages test-swift test-conformance test-integration test-soak test-fuzz test-micro test-growth
 test: ## install what tests need, build, run every test, fuzz for FUZZ_SECONDS (10)
 	@MAKE="$(MAKE)" FUZZ_SECONDS="$(FUZZ_SECONDS)" Scripts/test
 
@@ -60,7 +61,15 @@ test-soak: build soak ## what `make test` soaks: a minute
 test-fuzz: ## what `make test` fuzzes: FUZZ_SECONDS (10)
 	@Scripts/fuzz $(FUZZ_SECONDS)
 
-.PHONY: conformance simulate soak sanitize fuzz bench
+test-micro: build ## the micro-benchmarks, of which `make test` judges allocations and retains
+	@Scripts/install-packages python3=python3
+	@Scripts/bench-micro counts
+
+test-growth: build growth-packages ## the curves of growth with small numbers, which judge no time
+	.build/release/growth --quick
+	Benchmarks/curves --quick
+
+.PHONY: conformance simulate soak sanitize fuzz bench bench-table
 conformance: build test-packages ## test each normative statement and print the table: what proves it, and whether it held
 	@$(PYTHON) Tests/Conformance/table.py $(PYTEST)
 
@@ -82,7 +91,35 @@ fuzz: ## fuzz the decoders for SECONDS (60); what fails is kept in .build-fuzz/c
 bench: ## the same load for Apus and mosquitto, side by side; BENCH=… for options
 	@Scripts/install-packages git=git mosquitto cc=gcc libc6-dev python3=python3
 	swift build -c release --product apus
-	Benchmarks/peer/compare --ours '$(APUS) serve --port {port} --data {dir}' $(BENCH)
+	Benchmarks/peer/compare --ours '$(APUS_BENCH) --threads 1' --peer 'default=$(APUS_BENCH)' --markdown .build/bench.md $(BENCH)
+
+bench-table: bench ## the same, written into README.md
+	Benchmarks/tables README.md bench=.build/bench.md
+
+.PHONY: bench-check bench-thresholds
+bench-check: ## compare the micro-benchmarks of codec, routing, sessions and core with their thresholds
+	@Scripts/install-packages git=git python3=python3
+	@Scripts/bench-micro check
+
+bench-thresholds: ## write these thresholds anew
+	@Scripts/install-packages git=git python3=python3
+	@Scripts/bench-micro update
+
+.PHONY: growth growth-tables growth-packages growth-build
+growth: growth-packages growth-build ## how costs grow, a table for each curve: in the core, then through sockets (8 minutes)
+	.build/release/growth
+	Benchmarks/curves
+
+growth-tables: growth-packages growth-build ## the same, written into Benchmarks/README.md
+	.build/release/growth >.build/growth.txt
+	Benchmarks/curves >.build/curves.txt
+	Benchmarks/tables Benchmarks/README.md growth=.build/growth.txt curves=.build/curves.txt
+
+growth-packages:
+	@Scripts/install-packages git=git mosquitto cc=gcc libc6-dev python3=python3
+
+growth-build:
+	swift build -c release
 
 .PHONY: lint format docs docs-tables clean
 lint: ## check the format of all Swift files and the syntax of all scripts

@@ -63,6 +63,17 @@ let package = Package(
             ],
             swiftSettings: strict
         ),
+        // Benchmarks.
+        .target(name: "CHeap", path: "Benchmarks/CHeap"),
+        .executableTarget(
+            name: "growth",
+            dependencies: [
+                "MQTTCore", "MQTTRouting", "MQTTSessions", "MQTTPackets", "CHeap", nio,
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Benchmarks/Growth",
+            swiftSettings: strict
+        ),
         // Tests.
         .testTarget(name: "MQTTPacketsTests", dependencies: ["MQTTPackets", nio], swiftSettings: strict),
         .testTarget(
@@ -106,4 +117,24 @@ if Context.environment["APUS_FUZZ"] != nil {
 
 if Context.environment["APUS_DOCS"] != nil {
     package.dependencies.append(.package(url: "https://github.com/swiftlang/swift-docc-plugin.git", from: "1.4.0"))
+}
+
+// Micro-benchmarks. Without its traits the package needs no interposed allocator.
+if Context.environment["APUS_BENCHMARKS"] != nil {
+    package.dependencies.append(
+        .package(url: "https://github.com/ordo-one/benchmark.git", from: "1.38.1", traits: [])
+    )
+    package.targets += [
+        .target(name: "CCounts", path: "Benchmarks/CCounts"),
+        .executableTarget(
+            name: "Micro",
+            dependencies: [
+                "MQTTCore", "MQTTSessions", "MQTTRouting", "MQTTPackets", "CCounts", nio,
+                .product(name: "Benchmark", package: "benchmark"),
+            ],
+            path: "Benchmarks/Micro",
+            swiftSettings: strict,
+            plugins: [.plugin(name: "BenchmarkPlugin", package: "benchmark")]
+        ),
+    ]
 }

@@ -17,7 +17,7 @@ package struct SendBuffer: Sendable {
     /// Readable bytes in all chunks.
     package private(set) var bytes = 0
     package private(set) var packets = 0
-    /// About what a turn leaves here, so that the first chunk need not grow.
+    /// About what a turn leaves in the first chunk, so that it need not grow.
     private var expectedBytes = 0
 
     package init() { current = ByteBuffer() }
@@ -32,7 +32,7 @@ package struct SendBuffer: Sendable {
             out.append(current)
             current = ByteBuffer()
         }
-        expectedBytes = min(max(bytes, expectedBytes / 2), Self.chunkBytesMax)
+        expectedBytes = min(max(out.first?.readableBytes ?? 0, expectedBytes / 2), Self.chunkBytesMax)
         bytes = 0
         packets = 0
         return out
@@ -42,7 +42,7 @@ package struct SendBuffer: Sendable {
     mutating func appendAnswer(_ firstByte: UInt8, _ packetID: UInt16, _ reason: ReasonCode, _ version: ProtocolVersion)
     {
         packets &+= 1
-        if current.writerIndex == 0 { current.reserveCapacity(expectedBytes) }
+        reserveFirst()
         if reason == .success || version < .v5 {
             current.writeInteger(UInt32(firstByte) << 24 | 2 << 16 | UInt32(packetID))
             bytes &+= 4
@@ -77,7 +77,7 @@ package struct SendBuffer: Sendable {
         bytes &+= head.packetBytes
         // A chunk is not outgrown: its storage would double, and half of it be empty.
         if current.readableBytes &+ written > Self.chunkBytesMax && current.readableBytes > 0 { seal() }
-        if current.writerIndex == 0 { current.reserveCapacity(max(written, expectedBytes)) }
+        reserveFirst()
         current.writeWithUnsafeMutableBytes(minimumWritableBytes: written) { target in
             head.write(to: target, identifiers, source, view, includingPayload: !isShared)
         }
@@ -87,6 +87,10 @@ package struct SendBuffer: Sendable {
         } else {
             sealIfFull()
         }
+    }
+
+    private mutating func reserveFirst() {
+        if full.isEmpty && current.writerIndex == 0 { current.reserveCapacity(expectedBytes) }
     }
 
     private mutating func sealIfFull() {

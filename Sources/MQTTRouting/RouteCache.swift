@@ -15,9 +15,12 @@ package struct RouteCache: Sendable {
         var hits: UInt32 = 0
         /// Whether it was looked up since it came or since its neighbours were last all in use.
         var isUsed = false
+        /// Which one it was of all that came.
+        var number: UInt32 = 0
     }
 
     private var entries: [Entry]
+    private var count: UInt32 = 0
     package private(set) var bytesHeld = 0
     private let places: Int
     private let bytesMax: Int
@@ -44,11 +47,12 @@ package struct RouteCache: Sendable {
         return replace(victim(home..<(home + 4), hash), topic, hash, generation, tree)
     }
 
-    /// The place that a new topic takes: one that is free, or else of a topic that did not come again since it came.
-    /// Topics that come once do not push out those that come all the time.
+    /// The place that a new topic takes: one that is free, or else the oldest of those that did not come again since
+    /// they came. Topics that come once do not push out those that come all the time.
     private mutating func victim(_ places: Range<Int>, _ hash: UInt64) -> Int {
         if let free = places.first(where: { entries[$0].route == nil }) { return free }
-        if let idle = places.first(where: { !entries[$0].isUsed }) { return idle }
+        let idle = places.filter { !entries[$0].isUsed }
+        if let oldest = idle.max(by: { count &- entries[$0].number < count &- entries[$1].number }) { return oldest }
         for place in places { entries[place].isUsed = false }
         return places.lowerBound + Int(hash >> 40) & 3
     }
@@ -63,6 +67,8 @@ package struct RouteCache: Sendable {
         let route = tree.match(topic)
         var entry = Entry(hash: hash, generation: generation, topic: topic.toArray(), route: route)
         entry.hits = entries[place].hash == hash ? entries[place].hits : 1
+        count &+= 1
+        entry.number = count
         bytesHeld += Self.bytes(entry) - Self.bytes(entries[place])
         entries[place] = entry
         if bytesHeld > bytesMax {

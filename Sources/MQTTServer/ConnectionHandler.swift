@@ -138,14 +138,14 @@ final class ConnectionHandler: ChannelDuplexHandler {
         }
     }
 
-    /// The rest of a burst gets storage of its own, unless it is most of the burst: it may stay long.
+    /// The rest of a burst gets storage of its own: it may stay long, and the burst is large.
     private func keepRest() {
         wanted = 0
         guard rest.readableBytes > 0 else {
             rest = ByteBuffer()
             return holdRest()
         }
-        if rest.readableBytes < rest.storageCapacity / 2 { rest = ByteBuffer(bytes: rest.readableBytesView) }
+        rest = ByteBuffer(bytes: rest.readableBytesView)
         bytesUntold = 0
         holdRest()
         guard next == .read else { return }

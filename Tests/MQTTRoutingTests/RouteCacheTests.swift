@@ -53,6 +53,16 @@ import Testing
         }
     }
 
+    @Test("topics that come again and again take the places of those that came once, and not one another's")
+    func hotTopicsAfterCold() {
+        let tree = SubscriptionTree(seed: 7)
+        var cache = RouteCache(places: 4)
+        func route(_ topic: String) -> Route { cache.route(of: Array(topic.utf8).span, hash: 0, in: tree) }
+        for round in 0..<50 { _ = route("cold/\(round)") }
+        let hot = (0..<4).map { route("hot/\($0)") }
+        for at in hot.indices { #expect(route("hot/\(at)") === hot[at]) }
+    }
+
     @Test("a cache never holds more than its bytes, however many topics and receivers come by")
     func bound() throws {
         var tree = SubscriptionTree(seed: 5)
