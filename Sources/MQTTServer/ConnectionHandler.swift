@@ -85,11 +85,11 @@ final class ConnectionHandler: ChannelDuplexHandler {
         if trace?.received(buffer) == false { trace = nil }
         if rest.readableBytes > 0 {
             bytesUntold += buffer.readableBytes
-            rest.writeBuffer(&buffer)
-        } else {
-            rest = buffer
+            completeRest(from: &buffer)
+            guard !isClosing else { return }
         }
-        if next == .read && rest.readableBytes >= wanted {
+        if rest.readableBytes > 0 { rest.writeBuffer(&buffer) } else { rest = buffer }
+        if next == .read && rest.readableBytes > 0 && rest.readableBytes >= wanted {
             handleRest()
             return endIfItHoldsTooMuch()
         }
@@ -98,6 +98,16 @@ final class ConnectionHandler: ChannelDuplexHandler {
         guard bytesUntold >= Self.bytesOfLife else { return }
         bytesUntold = 0
         driver.turn { [id] core, now in core.receivedPart(from: id, at: now) }
+    }
+
+    /// Gives a packet that has come in part what it still needs, and no more: the burst behind it is handled where it
+    /// stands, and not copied.
+    private func completeRest(from buffer: inout ByteBuffer) {
+        while rest.readableBytes > 0 && next == .read && !isHandling && !isClosing {
+            guard var part = buffer.readSlice(length: max(1, wanted - rest.readableBytes)) else { return }
+            rest.writeBuffer(&part)
+            handleRest(isFollowed: buffer.readableBytes > 0)
+        }
     }
 
     /// What is kept of a packet that has come in part counts, in this connection's name.
@@ -118,13 +128,14 @@ final class ConnectionHandler: ChannelDuplexHandler {
 
     /// Writing what a turn brought may read, resume or close this very connection; `isHandling` keeps such calls from
     /// handling the same bytes inside one another.
-    private func handleRest() {
+    private func handleRest(isFollowed: Bool = false) {
         guard !isHandling else { return }
         isHandling = true
         defer { isHandling = false }
         repeat {
             let burst = rest
-            driver.turn(bytes: burst.readableBytes) { [id] core, now in
+            // What follows at once is written together with it.
+            driver.turn(bytes: isFollowed ? 0 : burst.readableBytes) { [id] core, now in
                 core.receive(burst, from: id, at: now)
             } applying: { received in
                 next = received.next
@@ -138,20 +149,24 @@ final class ConnectionHandler: ChannelDuplexHandler {
         }
     }
 
-    /// The rest of a burst gets storage of its own: it may stay long, and the burst is large.
+    /// The rest of a burst gets storage of its own: it may stay long, and the burst is large. There is room for the whole
+    /// packet where half of it has come.
     private func keepRest() {
         wanted = 0
         guard rest.readableBytes > 0 else {
             rest = ByteBuffer()
             return holdRest()
         }
-        rest = ByteBuffer(bytes: rest.readableBytesView)
-        bytesUntold = 0
-        holdRest()
-        guard next == .read else { return }
         // Whether the header is in order is for the core to say; here it only tells how long the packet will be.
         let header = try? FixedHeader.read(rest.readableBytesUInt8Span, at: 0, packetBytesMax: packetBytesMax)
-        wanted = max(header.flatMap { $0 }?.packetBytes ?? 0, rest.readableBytes + 1)
+        let packetBytes = max(header.flatMap { $0 }?.packetBytes ?? 0, rest.readableBytes + 1)
+        let isMostlyThere = packetBytes / 2 <= rest.readableBytes
+        var kept = ByteBufferAllocator().buffer(capacity: isMostlyThere ? packetBytes : rest.readableBytes)
+        kept.writeImmutableBuffer(rest)
+        rest = kept
+        bytesUntold = 0
+        holdRest()
+        if next == .read { wanted = packetBytes }
     }
 
     /// What held reading back is over.
