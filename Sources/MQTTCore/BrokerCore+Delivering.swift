@@ -202,20 +202,11 @@ extension BrokerCore {
 
     /// What `body` does to a session's queue counts in the figures of all queues.
     mutating func withQueue<Value>(_ s: Int, _ body: (inout BrokerSession) -> Value) -> Value {
-        let before = queueFigures(s)
+        let (bytes, unfinished) = (sessions[s].state.outbound.bytesHeld, sessions[s].state.outbound.unfinished)
         let value = body(&sessions[s].state)
-        countQueue(s, since: before)
+        statistics.queuedBytes &+= sessions[s].state.outbound.bytesHeld &- bytes
+        statistics.copiesUnfinished &+= sessions[s].state.outbound.unfinished &- unfinished
         return value
-    }
-
-    @inline(__always)
-    private func queueFigures(_ s: Int) -> (bytes: Int, unfinished: Int) {
-        (sessions[s].state.outbound.bytesHeld, sessions[s].state.outbound.unfinished)
-    }
-
-    private mutating func countQueue(_ s: Int, since before: (bytes: Int, unfinished: Int)) {
-        statistics.queuedBytes &+= sessions[s].state.outbound.bytesHeld &- before.bytes
-        statistics.copiesUnfinished &+= sessions[s].state.outbound.unfinished &- before.unfinished
     }
 
     /// Counts copies that do not reach their receiver; -1 where there is no one session.

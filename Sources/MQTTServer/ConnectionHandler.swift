@@ -153,20 +153,21 @@ final class ConnectionHandler: ChannelDuplexHandler {
     /// packet where half of it has come.
     private func keepRest() {
         wanted = 0
+        bytesUntold = 0
         guard rest.readableBytes > 0 else {
             rest = ByteBuffer()
             return holdRest()
         }
         // Whether the header is in order is for the core to say; here it only tells how long the packet will be.
         let header = try? FixedHeader.read(rest.readableBytesUInt8Span, at: 0, packetBytesMax: packetBytesMax)
-        let packetBytes = max(header.flatMap { $0 }?.packetBytes ?? 0, rest.readableBytes + 1)
+        let packetBytes = header.flatMap { $0 }?.packetBytes ?? 0
         let isMostlyThere = packetBytes / 2 <= rest.readableBytes
-        var kept = ByteBufferAllocator().buffer(capacity: isMostlyThere ? packetBytes : rest.readableBytes)
+        var kept = ByteBufferAllocator()
+            .buffer(capacity: isMostlyThere ? max(packetBytes, rest.readableBytes) : rest.readableBytes)
         kept.writeImmutableBuffer(rest)
         rest = kept
-        bytesUntold = 0
         holdRest()
-        if next == .read { wanted = packetBytes }
+        if next == .read { wanted = max(packetBytes, rest.readableBytes + 1) }
     }
 
     /// What held reading back is over.

@@ -180,6 +180,31 @@ import Testing
         }
     }
 
+    @Test("a packet that came in two parts and is whole is waited for no more")
+    func wholeAfterAll() async throws {
+        try await withLimits {
+            $0.drainTime = .seconds(1)
+        } _: { trial in
+            let client = try await trial.accepted(Connect(version: .v5, clientID: "c", keepAlive: 0)).client
+            let payload = ByteBuffer(repeating: 0x70, count: 80 << 10)
+            let publish = Packet.publish(Publish(topic: "t", payload: payload, qos: .atLeastOnce, packetID: 1))
+            // After some of them the broker reads much at once.
+            for _ in 0..<20 {
+                try await client.send(publish)
+                #expect(try await client.next().kind == .puback)
+            }
+            var bytes = PacketEncoder(version: .v5).encode(publish)
+            try await client.send(try bytes.take(40 << 10))
+            // So that the parts are read apart.
+            try await Task.sleep(for: .milliseconds(200))
+            try await client.send(bytes)
+            #expect(try await client.next().kind == .puback)
+            try await Task.sleep(for: .milliseconds(2_500))
+            try await client.send(.pingreq)
+            #expect(try await client.next().kind == .pingresp)
+        }
+    }
+
     @Test("16 KiB of a packet are a sign of life, however long the packet takes")
     func slowButSteady() async throws {
         try await withLimits { _ in

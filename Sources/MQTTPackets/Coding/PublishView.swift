@@ -71,7 +71,7 @@ package struct PublishView: Sendable, Equatable {
         }
     }
 
-    /// A view over bytes that hold topic, properties and payload one after the other, as `MessageBytes` lays them out.
+    /// A view over bytes that hold topic, properties and payload one after the other, as `Message` lays them out.
     package init(firstByte: UInt8, topicBytes: Int, propertyBytes: Int, payloadBytes: Int) {
         self.firstByte = firstByte
         topic = 0..<topicBytes
