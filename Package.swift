@@ -11,6 +11,7 @@ let posix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
 let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let metrics: Target.Dependency = .product(name: "Metrics", package: "swift-metrics")
+let system: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 
 let package = Package(
@@ -19,6 +20,9 @@ let package = Package(
     products: [
         .executable(name: "apus", targets: ["apus"]),
         .library(name: "MQTTServer", targets: ["MQTTServer"]),
+        .library(name: "MQTTStore", targets: ["MQTTStore"]),
+        .library(name: "MQTTStoreTesting", targets: ["MQTTStoreTesting"]),
+        .library(name: "MQTTJournal", targets: ["MQTTJournal"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.0"),
@@ -26,6 +30,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-metrics.git", from: "2.13.0"),
         .package(url: "https://github.com/apple/swift-collections.git", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-system.git", from: "1.8.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.13.0"),
     ],
     targets: [
@@ -44,6 +49,12 @@ let package = Package(
         ),
         // Edges.
         .target(name: "CApusPlatform"),
+        .target(name: "MQTTStoreTesting", dependencies: ["MQTTStore", "MQTTPackets", nio], swiftSettings: strict),
+        .target(
+            name: "MQTTJournal",
+            dependencies: ["MQTTStore", "MQTTPackets", "CApusPlatform", nio, posix, deque, system],
+            swiftSettings: strict
+        ),
         .target(name: "MQTTTransport", dependencies: [nio, posix], swiftSettings: strict),
         .target(
             name: "MQTTServer",
@@ -56,7 +67,8 @@ let package = Package(
         .executableTarget(
             name: "apus",
             dependencies: [
-                "MQTTServer", "MQTTCore", "MQTTPackets", "MQTTSessions", lifecycle, logging, nio, posix,
+                "MQTTServer", "MQTTJournal", "MQTTStore", "MQTTCore", "MQTTPackets", "MQTTSessions", lifecycle, logging,
+                nio, posix,
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
                 .product(name: "_NIOFileSystem", package: "swift-nio"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
@@ -87,6 +99,16 @@ let package = Package(
             swiftSettings: strict
         ),
         .testTarget(
+            name: "MQTTStoreTests",
+            dependencies: ["MQTTStore", "MQTTStoreTesting", "MQTTPackets", nio],
+            swiftSettings: strict
+        ),
+        .testTarget(
+            name: "MQTTJournalTests",
+            dependencies: ["MQTTJournal", "MQTTStore", "MQTTStoreTesting", "MQTTPackets", nio, system],
+            swiftSettings: strict
+        ),
+        .testTarget(
             name: "MQTTServerTests",
             dependencies: [
                 "MQTTServer", "MQTTCore", "MQTTStore", "MQTTSessions", "MQTTPackets", nio, posix, logging, lifecycle,
@@ -96,7 +118,9 @@ let package = Package(
         ),
         .testTarget(
             name: "SimulationTests",
-            dependencies: ["MQTTCore", "MQTTSessions", "MQTTRouting", "MQTTStore", "MQTTPackets", nio],
+            dependencies: [
+                "MQTTCore", "MQTTSessions", "MQTTRouting", "MQTTStore", "MQTTJournal", "MQTTPackets", nio, system,
+            ],
             swiftSettings: strict
         ),
         .testTarget(name: "TidyTests", swiftSettings: strict),

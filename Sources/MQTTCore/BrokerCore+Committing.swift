@@ -6,13 +6,25 @@ import MQTTStore
 /// there are, commits them as one, and reports the ticket that it reached; then what waited for tickets up to there is
 /// released. With a volatile store there are no changes and nothing waits.
 extension BrokerCore {
-    /// All changes since the last call, and the ticket of the last of them.
-    package mutating func takeChanges() -> (changes: [StoreChange], ticket: UInt64) {
-        var taken: [StoreChange] = []
+    /// All changes since the last call, and the ticket of the last of them; nil stands where one was made and has become
+    /// unnecessary.
+    package mutating func takeChanges() -> (changes: [StoreChange?], ticket: UInt64) {
+        var taken: [StoreChange?] = []
         swap(&taken, &changes)
         if !taken.isEmpty { uncommittedBatches.append((ticket, changesBytes)) }
         changesBytes = 0
+        takenTicket = ticket
         return (taken, ticket)
+    }
+
+    /// What concerns no session and no topic, for the store to keep beside a batch.
+    package mutating func storedBroker(wallClock: Int64) -> StoredBroker {
+        StoredBroker(
+            time: now,
+            wallClock: wallClock,
+            lastIncarnation: nextIncarnation - 1,
+            lastRetainedVersion: retained.version
+        )
     }
 
     package mutating func hasChanges() -> Bool { !changes.isEmpty }
@@ -54,14 +66,26 @@ extension BrokerCore {
     }
 
     private mutating func releaseAnswers(_ c: Int) {
+        if connections[c].state == .closing {
+            if connections[c].closeTicket > committed { waitingConnections.append(Int32(c)) } else { touch(c) }
+            return
+        }
         while let first = connections[c].waiting.first, first.ticket <= committed {
             connections[c].waiting.removeFirst()
             connections[c].uncommittedBytes -= first.bytes
             write(first.packet, to: c)
             if first.endsAtLeastOnce { sessions[session(of: c)].state.inbound.acknowledged() }
+            if case .pubrec(let answer) = first.packet { connections[c].waitingPubrecs.remove(answer.packetID) }
             if case .connack = first.packet { becomeConnected(c) }
         }
         if !connections[c].waiting.isEmpty { waitingConnections.append(Int32(c)) }
+    }
+
+    /// The transport is not closed before this is committed.
+    mutating func waitToClose(_ c: Int, for ticket: UInt64) {
+        guard ticket > committed else { return }
+        connections[c].closeTicket = ticket
+        waitingConnections.append(Int32(c))
     }
 
     /// Puts an answer behind those that wait on this connection.
@@ -71,13 +95,25 @@ extension BrokerCore {
         connections[c].uncommittedBytes += answer.bytes
     }
 
-    /// A change of a session. Only what outlives its connection is stored.
+    /// A change of what a session that outlives its connection has.
     mutating func change(_ s: Int, _ change: (_ incarnation: UInt64) -> StoreChange) {
         guard configuration.isDurable, sessions[s].state.isPersistent else { return }
+        changeStored(s, change)
+    }
+
+    /// The same for what is stored of any session that has a will.
+    mutating func changeStored(_ s: Int, _ change: (_ incarnation: UInt64) -> StoreChange) {
+        guard sessions[s].isStored else { return }
         let made = change(sessions[s].state.incarnation)
         self.change(made)
         sessions[s].lastTicket = ticket
         if sessions[s].connection >= 0 { waitForCommit(s) }
+    }
+
+    /// Nothing will be committed any more: what waits for it is never sent, but connections close.
+    package mutating func storeFailed() {
+        hasStoreFailed = true
+        for c in connections.indices where connections[c].state == .closing { touch(c) }
     }
 
     private mutating func waitForCommit(_ s: Int) {
@@ -98,13 +134,31 @@ extension BrokerCore {
 
     private static func bytesHeld(_ change: StoreChange) -> Int {
         switch change {
-        case .queued(let message, _, _, _), .retained(let message): message.bytesHeld
-        case .subscribed(_, let text, _, _), .unsubscribed(_, let text), .retainedCleared(let text),
-            .sessionBegan(_, let text, _):
+        case .queued(let queued, _): queued.message?.bytesHeld ?? MemoryLayout<StoreChange>.stride
+        case .retained(let retained): retained.message.bytesHeld
+        case .will(let will?, _): PendingWill(will).bytes
+        case .subscribed(let subscription, _): MemoryLayout<StoreChange>.stride + subscription.filter.utf8.count
+        case .unsubscribed(_, let text), .retainedCleared(let text), .sessionBegan(_, let text, _):
             MemoryLayout<StoreChange>.stride + text.utf8.count
         default: MemoryLayout<StoreChange>.stride
         }
     }
 
-    var lastTicketOfTurn: UInt64 { ticket }
+    /// The message that a session had last done with is over. What was not handed to the store yet need not be.
+    mutating func changeFinished(_ number: UInt64, _ s: Int) {
+        guard configuration.isDurable, sessions[s].state.isPersistent else { return }
+        let queuedTicket = sessions[s].state.outbound.ticketOfFinished
+        let incarnation = sessions[s].state.incarnation
+        if queuedTicket > takenTicket {
+            let at = Int(queuedTicket - takenTicket) - 1
+            if case .queued(let queued, incarnation)? = changes[at], queued.number == number {
+                let bytes = Self.bytesHeld(.queued(queued, incarnation: incarnation))
+                changesBytes -= bytes
+                statistics.uncommittedBytes -= bytes
+                changes[at] = nil
+                return
+            }
+        }
+        change(s) { .finished(incarnation: $0, number: number) }
+    }
 }

@@ -1,5 +1,6 @@
 import MQTTPackets
 import MQTTSessions
+import MQTTStore
 import NIOCore
 
 extension BrokerCore {
@@ -24,9 +25,9 @@ extension BrokerCore {
         let before = ticket
         takeOver(connect.clientID)
         let (s, isPresent) = beginSession(connect)
+        begin(c, on: s, connect)
         // CONNACK waits for all that this CONNECT has changed, and for the end of the session before a new one.
         if !isPresent || ticket > before { sessions[s].lastTicket = ticket }
-        begin(c, on: s, connect)
         answerConnect(c, connect, sessionPresent: isPresent, properties)
     }
 
@@ -67,40 +68,52 @@ extension BrokerCore {
     private mutating func beginSession(_ connect: Connect) -> (Int, isPresent: Bool) {
         let expiry = sessionExpiry(connect)
         if let s = sessionOfClient[Array(connect.clientID.utf8)].map(Int.init) {
-            if !connect.cleanStart {
+            let isOver = sessions[s].state.expiryInterval == 0 || sessions[s].endDue ?? .max <= now
+            if !connect.cleanStart && !isOver {
                 sessions[s].willDue = nil  // [MQTT-3.1.3-9]
                 sessions[s].endDue = nil
+                if sessions[s].isStoredDisconnected {
+                    sessions[s].isStoredDisconnected = false
+                    changeStored(s) { .sessionConnected(incarnation: $0) }
+                }
                 setExpiry(s, expiry)
                 return (s, true)
             }
             endSession(s)  // [MQTT-3.1.2-4]
         }
-        let state = BrokerSession(clientID: connect.clientID, incarnation: nextIncarnation, expiryInterval: expiry)
+        var state = BrokerSession(clientID: connect.clientID, incarnation: nextIncarnation, expiryInterval: expiry)
         nextIncarnation += 1
+        if configuration.isDurable && expiry > 0 { state.outbound.sendMark = 0 }
+        let s = addSession(state)
+        if expiry > 0 { beginStoring(s) }
+        return (s, false)
+    }
+
+    mutating func addSession(_ state: BrokerSession) -> Int {
         let slot = freeSessions.popLast() ?? Int32(sessions.count)
         if Int(slot) == sessions.count {
             sessions.append(SessionSlot(state))
         } else {
             sessions[Int(slot)] = SessionSlot(state)
         }
-        sessionOfClient[Array(connect.clientID.utf8)] = slot
-        change(Int(slot)) {
-            .sessionBegan(incarnation: $0, clientID: connect.clientID, expiryInterval: expiry)
-        }
-        return (Int(slot), false)
+        sessionOfClient[Array(state.clientID.utf8)] = slot
+        return Int(slot)
+    }
+
+    private mutating func beginStoring(_ s: Int) {
+        guard configuration.isDurable, !sessions[s].isStored else { return }
+        sessions[s].isStored = true
+        let (clientID, expiry) = (sessions[s].state.clientID, sessions[s].state.expiryInterval)
+        changeStored(s) { .sessionBegan(incarnation: $0, clientID: clientID, expiryInterval: expiry) }
     }
 
     private func sessionExpiry(_ connect: Connect) -> UInt32 {
         min(connect.sessionExpiryInterval, UInt32(limits.sessionExpiryMax))
     }
 
-    /// A session that is to end with its connection is no longer stored: nothing of it has to last.
     private mutating func setExpiry(_ s: Int, _ expiry: UInt32) {
         guard sessions[s].state.expiryInterval != expiry else { return }
-        change(s) {
-            expiry == 0
-                ? .sessionEnded(incarnation: $0) : .sessionExpiryChanged(incarnation: $0, expiryInterval: expiry)
-        }
+        changeStored(s) { .sessionExpiryChanged(incarnation: $0, expiryInterval: expiry) }
         sessions[s].state.expiryInterval = expiry
     }
 
@@ -126,7 +139,14 @@ extension BrokerCore {
         connections[c].keepAliveTimeout = Int64(keepAlive) * 1_500  // [MQTT-3.1.2-22]
     }
 
+    /// It is stored with its connection, also where nothing else of the session is.
     private mutating func setWill(_ will: PendingWill?, _ s: Int) {
+        if will != nil { beginStoring(s) }
+        if will != nil || sessions[s].will != nil { changeStored(s) { .will(will?.will, incarnation: $0) } }
+        keepWill(will, s)
+    }
+
+    mutating func keepWill(_ will: PendingWill?, _ s: Int) {
         statistics.willBytes += (will?.bytes ?? 0) - (sessions[s].will?.bytes ?? 0)
         sessions[s].will = will
     }
@@ -213,7 +233,10 @@ extension BrokerCore {
             setExpiry(s, min(expiry, UInt32(limits.sessionExpiryMax)))
         }
         if disconnect.reasonCode == .success { _ = takeWill(s) }  // [MQTT-3.14.4-3]
+        let before = ticket
         end(c, reason: "client disconnected")
+        // Who sees the close knows that the will is gone and that the expiry counts.
+        waitToClose(c, for: max(ticket > before ? ticket : 0, sessions[s].lastTicket))
     }
 
     /// Refuses a CONNECT [MQTT-3.2.2-7].
@@ -281,6 +304,13 @@ extension BrokerCore {
     private mutating func connectionEnded(of s: Int) {
         sessions[s].connection = -1
         withQueue(s) { $0.connectionEnded() }
+        // Wills and expiry are for the next start to see to.
+        guard !(isShuttingDown && configuration.isDurable) else { return }
+        countDown(s)
+    }
+
+    /// From now on will delay and expiry count.
+    mutating func countDown(_ s: Int) {
         let expiry = sessions[s].state.expiryInterval
         if let will = sessions[s].will {
             let delay = min(will.delay, expiry == .max ? .max : Int64(expiry) * 1_000)
@@ -289,6 +319,10 @@ extension BrokerCore {
             } else {
                 sessions[s].willDue = now + delay
             }
+        }
+        if expiry > 0 && expiry != .max || sessions[s].willDue != nil {
+            sessions[s].isStoredDisconnected = true
+            changeStored(s) { [now] in .sessionDisconnected(incarnation: $0, at: now) }
         }
         if expiry == 0 {
             endSession(s)
@@ -314,7 +348,7 @@ extension BrokerCore {
             return true
         }
         redistribute(from: s, onlyUnsent: false)
-        change(s) { .sessionEnded(incarnation: $0) }
+        changeStored(s) { .sessionEnded(incarnation: $0) }
         let queue = sessions[s].state.outbound
         drop(.sessionEnded, s, count: queue.unfinished, bytes: queue.bytesHeld)
         statistics.copiesUnfinished -= queue.unfinished

@@ -1,11 +1,14 @@
 import MQTTPackets
 import MQTTRouting
 import MQTTSessions
+import MQTTStore
 import NIOCore
 
 extension BrokerCore {
     /// Bytes of a queue that is not full when all queues together are.
     private static var queuedBytesUnlimited: Int { 64 << 10 }
+    /// Messages that count as sent, of which one is to be sent.
+    private static var sendMarkStep: UInt64 { 200 }
     /// Bytes of a send buffer that takes more although all together are full.
     private static var sendBufferBytesUnlimited: Int { 16 << 10 }
 
@@ -133,7 +136,8 @@ extension BrokerCore {
             drop(.queueFull, s, bytes: message.view.payload.count)
             return false
         }
-        let ticket = configuration.isDurable ? change(s, queueing: message, qos) : 0
+        if configuration.isDurable { change(s, queueing: message, qos, isRetained, identifiers, group) }
+        let ticket = configuration.isDurable && sessions[s].state.isPersistent ? ticket : 0
         withQueue(s) {
             $0.outbound.append(
                 message,
@@ -171,7 +175,7 @@ extension BrokerCore {
             guard let dropped = withQueue(s, { $0.outbound.dropOldest() }) else { return false }
             budget -= 1
             drop(.expired, s, bytes: dropped.payloadBytes)  // [MQTT-3.3.2-5]
-            change(s) { .finished(incarnation: $0, number: dropped.number) }
+            changeFinished(dropped.number, s)
             if hasRoom(s) { return true }
         }
         return false
@@ -187,7 +191,7 @@ extension BrokerCore {
             while !hasRoom(s) && !(hasRoomOfItsOwn(s) && sessions[s].state.outbound.bytesHeld <= enough) {
                 guard let oldest = withQueue(s, { $0.outbound.dropOldest() }) else { return false }
                 drop(.queueFull, s, bytes: oldest.payloadBytes)
-                change(s) { .finished(incarnation: $0, number: oldest.number) }
+                changeFinished(oldest.number, s)
             }
             return true
         case .disconnect:
@@ -221,12 +225,39 @@ extension BrokerCore {
         dropping.append(Int32(s))
     }
 
-    /// Gives the ticket that the message has to wait for.
-    private mutating func change(_ s: Int, queueing message: Message, _ qos: QoS) -> UInt64 {
-        guard sessions[s].state.isPersistent else { return 0 }
+    /// The last change is the queueing.
+    private mutating func change(
+        _ s: Int,
+        queueing message: Message,
+        _ qos: QoS,
+        _ isRetained: Bool,
+        _ identifiers: [UInt32],
+        _ group: UInt32
+    ) {
+        guard sessions[s].state.isPersistent else { return }
         let number = sessions[s].state.outbound.end
-        change(s) { .queued(message, incarnation: $0, number: number, qos: qos) }
-        return qos == .exactlyOnce ? ticket : 0
+        // It can be sent as soon as it is committed: then it need not wait once more for the mark.
+        let isNext = sessions[s].connection >= 0 && sessions[s].state.outbound.queued < limits.inFlightMax
+        if qos == .exactlyOnce && isNext && sessions[s].state.outbound.sendMark <= number {
+            change(s) { .sendMark(incarnation: $0, end: number + 1) }
+            sessions[s].state.outbound.raiseSendMark(to: number + 1, ticket: ticket)
+        }
+        let stored = StoredMessage(
+            number: number,
+            message: message,
+            qos: qos,
+            isRetained: isRetained,
+            identifiers: identifiers,
+            sharedFilter: group == 0 ? "" : tree.group(id: group).map { tree.groups[Int($0)].filter } ?? ""
+        )
+        change(s) { .queued(stored, incarnation: $0) }
+    }
+
+    /// Messages of QoS 2 from here on count as sent, once that is committed.
+    private mutating func raiseSendMark(_ s: Int, from number: UInt64) {
+        let end = min(sessions[s].state.outbound.end, number + Self.sendMarkStep)
+        change(s) { .sendMark(incarnation: $0, end: end) }
+        sessions[s].state.outbound.raiseSendMark(to: end, ticket: ticket)
     }
 
     /// Sends what quota, commit and send buffer allow: redeliveries, then the queue, then retained messages still owed.
@@ -244,8 +275,12 @@ extension BrokerCore {
             // What a client does not take is not added to: it goes on when it is writable again.
             guard connections[c].isWritable else { return }
             let (quota, bytesMax, committed) = (connections[c].sendQuota, limits.inFlightBytesMax, committed)
-            let step = withQueue(s) { $0.outbound.nextStep(quota: quota, bytesMax: bytesMax, committed: committed) }
+            let lastTicket = sessions[s].lastTicket
+            let step = withQueue(s) {
+                $0.outbound.nextStep(quota: quota, bytesMax: bytesMax, committed: committed, lastTicket: lastTicket)
+            }
             switch step {
+            case .mark(let number): raiseSendMark(s, from: number)
             case .publish:
                 // What is not sent, but dropped, takes from the turn all the same.
                 if !sendNext(s, c) {
@@ -301,14 +336,21 @@ extension BrokerCore {
             sessions[s].state.outbound.published()
         } else {
             drop(.tooLarge, s, bytes: message.view.payload.count)
+            if entry.isBegun && entry.qos == .exactlyOnce { retire(head.packetID, s) }
             finish(entry.number, s)
         }
         return isSent
     }
 
+    /// The client may hold this identifier for received: with another message it would be taken for the same.
+    private mutating func retire(_ packetID: UInt16, _ s: Int) {
+        sessions[s].state.outbound.retire(packetID)
+        change(s) { .retired(incarnation: $0, packetID: packetID) }
+    }
+
     mutating func finish(_ number: UInt64, _ s: Int) {
         withQueue(s) { $0.outbound.finish(number) }
-        change(s) { .finished(incarnation: $0, number: number) }
+        changeFinished(number, s)
     }
 
     // MARK: Answers of receivers
@@ -317,7 +359,7 @@ extension BrokerCore {
         let s = session(of: c)
         guard case .finished(let number) = withQueue(s, { $0.pubackReceived(answer.packetID) }) else { return }
         statistics.copiesCompleted &+= 1
-        change(s) { .finished(incarnation: $0, number: number) }
+        changeFinished(number, s)
         pump(c)
     }
 
@@ -327,7 +369,7 @@ extension BrokerCore {
         switch withQueue(s, { $0.pubrecReceived(received.packetID, isError: isError) }) {
         case .finished(let number):
             statistics.copiesCompleted &+= 1
-            change(s) { .finished(incarnation: $0, number: number) }
+            changeFinished(number, s)
             pump(c)
         case .release(let number):
             change(s) { .received(incarnation: $0, number: number) }
@@ -349,7 +391,7 @@ extension BrokerCore {
         let s = session(of: c)
         guard case .finished(let number) = withQueue(s, { $0.pubcompReceived(answer.packetID) }) else { return }
         statistics.copiesCompleted &+= 1
-        change(s) { .finished(incarnation: $0, number: number) }
+        changeFinished(number, s)
         pump(c)
     }
 

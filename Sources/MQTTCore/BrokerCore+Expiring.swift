@@ -168,6 +168,7 @@ extension BrokerCore {
     /// Tells everybody and ends all connections, a page at a time. False while there are more.
     package mutating func shutDown(at now: Int64) -> Bool {
         self.now = now
+        isShuttingDown = true
         var page = 1_000
         for c in connections.indices where connections[c].state != .free && connections[c].state != .closing {
             guard page > 0 else { return false }

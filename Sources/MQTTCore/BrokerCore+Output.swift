@@ -50,7 +50,10 @@ extension BrokerCore {
             guard c < connections.count, connections[c].loop == loop else { continue }
             connections[c].isTouched = false
             guard connections[c].state != .free, connections[c].state != .awaitingCommit else { continue }
-            let closes = connections[c].state == .closing
+            let mayClose = connections[c].closeTicket <= committed || hasStoreFailed
+            let closes = connections[c].state == .closing && mayClose
+            // It closes once that may be seen.
+            guard connections[c].state != .closing || closes else { continue }
             guard connections[c].isWritable || closes else { continue }
             let (bytes, packets) = (connections[c].output.bytes, connections[c].output.packets)
             statistics.unsentBytes -= bytes

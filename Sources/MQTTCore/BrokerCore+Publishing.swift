@@ -1,6 +1,7 @@
 import MQTTPackets
 import MQTTRouting
 import MQTTSessions
+import MQTTStore
 import NIOCore
 
 extension BrokerCore {
@@ -74,6 +75,7 @@ extension BrokerCore {
         _ c: Int
     ) throws(DecodingError) {
         let s = session(of: c)
+        let before = ticket
         let receiveMaximum = connections[c].version == .v5 ? limits.receiveMaximum : nil
         let verdict =
             sessions[s].state.publishReceived(qos: view.qos, packetID: view.packetID, receiveMaximum: receiveMaximum)
@@ -81,7 +83,7 @@ extension BrokerCore {
         case .route: _ = authorizeAndRoute(bytes, view, expiresAt: expiresAt, s)
         case .routeThenAcknowledge:
             let reason = authorizeAndRoute(bytes, view, expiresAt: expiresAt, s)
-            acknowledge(c, view, reason)
+            acknowledge(c, view, reason, after: ticket > before ? ticket : 0)
         case .routeThenReceive:
             change(s) { .packetReceived(incarnation: $0, packetID: view.packetID) }
             let reason = authorizeAndRoute(bytes, view, expiresAt: expiresAt, s)
@@ -89,8 +91,11 @@ extension BrokerCore {
                 sessions[s].state.inbound.released(view.packetID)  // [MQTT-4.3.3-9]
                 change(s) { .packetReleased(incarnation: $0, packetID: view.packetID) }
             }
-            acknowledge(c, view, reason)
-        case .receiveAgain: acknowledge(c, view, .success)
+            acknowledge(c, view, reason, after: ticket > before ? ticket : 0)
+        case .receiveAgain:
+            // While the first answer waits there is no second one.
+            guard !connections[c].waitingPubrecs.contains(view.packetID) else { return }
+            acknowledge(c, view, .success, after: sessions[s].lastTicket)
         case .disconnect(let reason): throw DecodingError(reason, "more than \(limits.receiveMaximum) unacknowledged")
         }
     }
@@ -125,16 +130,22 @@ extension BrokerCore {
     }
 
     /// PUBACK or PUBREC. Before 5.0 a refused publish is acknowledged like any other [MQTT-3.3.5-2].
-    private mutating func acknowledge(_ c: Int, _ view: PublishView, _ reason: ReasonCode) {
+    private mutating func acknowledge(
+        _ c: Int,
+        _ view: PublishView,
+        _ reason: ReasonCode,
+        after ticket: UInt64
+    ) {
         let endsAtLeastOnce = view.qos.rawValue == QoS.atLeastOnce.rawValue
         if configuration.isDurable && (ticket > committed || !connections[c].waiting.isEmpty) {
             let answer = Acknowledgement(packetID: view.packetID, reasonCode: reason)
             var waiting = WaitingAnswer(
-                ticket: lastTicketOfTurn,
+                ticket: ticket,
                 packet: endsAtLeastOnce ? .puback(answer) : .pubrec(answer),
                 endsAtLeastOnce: endsAtLeastOnce
             )
             waiting.bytes += view.topic.count + view.payload.count
+            if !endsAtLeastOnce { connections[c].waitingPubrecs.insert(view.packetID) }
             return wait(c, waiting)
         }
         if endsAtLeastOnce { sessions[session(of: c)].state.inbound.acknowledged() }
@@ -215,7 +226,8 @@ extension BrokerCore {
             return false
         }
         retained.set(message)  // [MQTT-3.3.1-5]
-        if !isOwn { change(.retained(message)) }
+        let version = retained.version
+        if !isOwn { change(.retained(StoredRetained(message, version: version))) }
         return true
     }
 

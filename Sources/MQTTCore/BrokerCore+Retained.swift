@@ -1,6 +1,7 @@
 import MQTTPackets
 import MQTTRouting
 import MQTTSessions
+import MQTTStore
 
 extension BrokerCore {
     /// Retained messages that wait in a session's queue, above which the replay pauses.
@@ -22,14 +23,14 @@ extension BrokerCore {
         _ s: Int
     ) {
         let subscription = Array(wanted.filter.utf8)
-        if !isNew { sessions[s].replays.end(subscription) }
+        if !isNew { endReplay(subscription, s) }
         guard filter.group == nil, retained.count > 0 else { return }
         switch wanted.options.retainHandling {
         case .never: return  // [MQTT-3.3.1-11]
         case .ifNew where !isNew: return  // [MQTT-3.3.1-10]
         default: break
         }
-        sessions[s].replays.begin(
+        let begun = sessions[s].replays.begin(
             RetainedReplay(
                 subscription: subscription,
                 filter: filter.filter,
@@ -38,6 +39,26 @@ extension BrokerCore {
                 versionMax: retained.version
             )
         )
+        change(s) { .replay(begun.stored, incarnation: $0) }
+    }
+
+    mutating func endReplay(_ subscription: [UInt8], _ s: Int) {
+        guard sessions[s].replays.end(subscription) else { return }
+        changeReplayEnded(subscription, s)
+    }
+
+    private mutating func changeReplayEnded(_ subscription: [UInt8], _ s: Int) {
+        change(s) { .replayEnded(incarnation: $0, filter: String(decoding: subscription, as: UTF8.self)) }
+    }
+
+    private mutating func finishWildReplay(_ replay: RetainedReplay, _ s: Int) {
+        let hadPulled = sessions[s].replays.hasPulled
+        sessions[s].replays.finishWild()
+        changeReplayEnded(replay.subscription, s)
+        if hadPulled && !sessions[s].replays.hasPulled {
+            change(s) { .replayPulled(incarnation: $0, topic: "", sequence: 0) }
+        }
+        readOnIfReplayed(s)
     }
 
     /// One step: a topic, or a page of those that a filter with wildcards passes. False where no more can be sent now.
@@ -52,7 +73,10 @@ extension BrokerCore {
         let (topic, replay) = sessions[s].replays.takeExact()
         if let topic {
             budget -= 1
-            if let replay, let found = retained.get(topic.span) { deliverRetained(found, replay, s) }
+            if let replay {
+                if let found = retained.get(topic.span) { deliverRetained(found, replay, s) }
+                changeReplayEnded(replay.subscription, s)
+            }
             return true
         }
         return continueWildReplay(s, c)
@@ -69,13 +93,19 @@ extension BrokerCore {
             becomeHungry(c)
             return false
         case .exhausted:
-            sessions[s].replays.finishWild()
-            readOnIfReplayed(s)
+            finishWildReplay(replay, s)
             return true
         case .found(let found):
             let key = Array(found.message.topic.utf8)
             sessions[s].replays.advanceWild(to: key)
-            if !sessions[s].replays.wasPulled(key, for: replay) { deliverRetained(found, replay, s) }
+            guard !sessions[s].replays.wasPulled(key, for: replay) else { return true }
+            let before = ticket
+            deliverRetained(found, replay, s)
+            if ticket > before {
+                var advanced = replay.stored
+                advanced.through = found.message.topic
+                change(s) { .replay(advanced, incarnation: $0) }
+            }
             return true
         }
     }
@@ -97,11 +127,20 @@ extension BrokerCore {
     mutating func pullForward(_ topic: Span<UInt8>, _ s: Int) {
         guard let found = retained.get(topic) else { return }
         // First all are marked, then they are sent: sending may bring the oldest replay to its end.
+        let wild = sessions[s].replays.wildSubscriptions
         guard let owing = sessions[s].replays.pull(topic, version: found.version) else {
+            for subscription in wild { changeReplayEnded(subscription, s) }
+            change(s) { .replayPulled(incarnation: $0, topic: "", sequence: 0) }
             readOnIfReplayed(s)
             return drop(.backlog, s, bytes: 0)
         }
-        for replay in owing { deliverRetained(found, replay, s) }
+        for replay in owing {
+            deliverRetained(found, replay, s)
+            if !replay.hasWildcards { changeReplayEnded(replay.subscription, s) }
+        }
+        guard owing.contains(where: \.hasWildcards) else { return }
+        let sequence = sessions[s].replays.lastSequence
+        change(s) { .replayPulled(incarnation: $0, topic: found.message.topic, sequence: sequence) }
     }
 
     @inline(__always)

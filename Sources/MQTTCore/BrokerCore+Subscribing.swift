@@ -1,5 +1,6 @@
 import MQTTPackets
 import MQTTRouting
+import MQTTStore
 
 extension BrokerCore {
     mutating func subscribeReceived(_ subscribe: Subscribe, _ c: Int) throws(DecodingError) {
@@ -40,9 +41,8 @@ extension BrokerCore {
             sessions[s].subscriptions[key] = number
             count(filter, bytes: key.count, s, 1)
         }
-        change(s) {
-            .subscribed(incarnation: $0, filter: wanted.filter, options: wanted.options, identifier: identifier)
-        }
+        let stored = StoredSubscription(filter: wanted.filter, options: wanted.options, identifier: identifier)
+        change(s) { .subscribed(stored, incarnation: $0) }
         beginReplay(wanted, filter, identifier, isNew: known == nil, s)
         return ReasonCode(rawValue: wanted.options.qos.rawValue)
     }
@@ -57,7 +57,7 @@ extension BrokerCore {
     }
 
     /// A subscription of a session comes (1) or goes (-1).
-    private mutating func count(_ filter: ParsedFilter, bytes: Int, _ s: Int, _ sign: Int) {
+    mutating func count(_ filter: ParsedFilter, bytes: Int, _ s: Int, _ sign: Int) {
         let held = sign * Self.bytesHeld(ofFilter: bytes)
         sessions[s].treeNodes += sign * Self.levels(filter)
         sessions[s].subscriptionBytes += held
@@ -91,7 +91,7 @@ extension BrokerCore {
             if group >= 0 { groups.insert(tree.groups[Int(group)].id) }
             tree.remove(number)
             count(parsed, bytes: key.count, s, -1)
-            sessions[s].replays.end(key)
+            endReplay(key, s)
             change(s) { .unsubscribed(incarnation: $0, filter: filter) }
             reasonCodes.append(.success)
         }

@@ -60,13 +60,18 @@ package struct BrokerCore: ~Copyable {
     var system = SystemTopics()
     var longestTurn: UInt64 = 0
 
+    var isShuttingDown = false
+    var hasStoreFailed = false
+
     // Durability: see BrokerCore+Committing.
     var uncommittedBatches = Deque<(ticket: UInt64, bytes: Int)>()
     var changesBytes = 0
     /// Connections that are not read from until more is committed.
     var pausedForCommit: [ConnectionID] = []
-    var changes: [StoreChange] = []
+    var changes: [StoreChange?] = []
     var ticket: UInt64 = 0
+    /// The ticket of the last change that was handed to the store.
+    var takenTicket: UInt64 = 0
     var committed: UInt64 = 0
     var waitingConnections: [Int32] = []
     var waitingSessions: [Int32] = []

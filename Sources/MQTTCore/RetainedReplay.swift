@@ -1,6 +1,7 @@
 import DequeModule
 import MQTTPackets
 import MQTTRouting
+import MQTTStore
 
 /// The retained messages that a new subscription is still owed, as a position in the order of topics.
 ///
@@ -33,7 +34,34 @@ struct RetainedReplay: Sendable {
         self.versionMax = versionMax
     }
 
-    fileprivate var hasWildcards: Bool {
+    /// Takes up what the store has kept.
+    init(_ stored: StoredReplay) {
+        self.init(
+            subscription: Array(stored.subscription.filter.utf8),
+            filter: Array(stored.subscription.filter.utf8),
+            options: stored.subscription.options,
+            identifier: stored.subscription.identifier,
+            versionMax: stored.versionMax
+        )
+        key = Array(stored.through.utf8)
+        sequence = stored.sequence
+    }
+
+    /// For the store to keep.
+    var stored: StoredReplay {
+        StoredReplay(
+            subscription: StoredSubscription(
+                filter: String(decoding: subscription, as: UTF8.self),
+                options: options,
+                identifier: identifier
+            ),
+            versionMax: versionMax,
+            through: String(decoding: key, as: UTF8.self),
+            sequence: sequence
+        )
+    }
+
+    var hasWildcards: Bool {
         filter.contains { $0 == [Topics.singleLevel] || $0 == [Topics.multiLevel] }
     }
 }
@@ -56,16 +84,26 @@ struct RetainedReplays: Sendable {
     /// Subscription → its replay with wildcards; others in the queue are passed over.
     private var current: [[UInt8]: UInt64] = [:]
     private var pulled: [[UInt8]: UInt64] = [:]
-    private var lastSequence: UInt64 = 0
+    private(set) var lastSequence: UInt64 = 0
 
     var isEmpty: Bool { exactOrder.isEmpty && wild.isEmpty }
     var wildCount: Int { wild.count }
+    var hasPulled: Bool { !pulled.isEmpty }
+    /// Of the replays with wildcards.
+    var wildSubscriptions: [[UInt8]] { wild.map(\.subscription) }
 
     /// One that the subscription had before ends.
-    mutating func begin(_ begun: RetainedReplay) {
+    mutating func begin(_ begun: RetainedReplay) -> RetainedReplay {
         var replay = begun
         lastSequence += 1
         replay.sequence = lastSequence
+        restore(replay)
+        return replay
+    }
+
+    /// Takes up what the store has kept, in the order of the sequences.
+    mutating func restore(_ replay: RetainedReplay) {
+        lastSequence = max(lastSequence, replay.sequence)
         if replay.hasWildcards {
             current[replay.subscription] = replay.sequence
             wild.append(replay)
@@ -74,9 +112,14 @@ struct RetainedReplays: Sendable {
         }
     }
 
-    mutating func end(_ subscription: [UInt8]) {
-        current[subscription] = nil
-        if exact[subscription] != nil { exact.updateValue(nil, forKey: subscription) }
+    mutating func restorePulled(_ topic: [UInt8], through sequence: UInt64) { pulled[topic] = sequence }
+
+    /// Whether there was one.
+    mutating func end(_ subscription: [UInt8]) -> Bool {
+        let wasWild = current.removeValue(forKey: subscription) != nil
+        guard exact[subscription] ?? nil != nil else { return wasWild }
+        exact.updateValue(nil, forKey: subscription)
+        return true
     }
 
     /// Takes out the next of those without wildcards; `topic` is nil where there is none, `replay` where it has ended.

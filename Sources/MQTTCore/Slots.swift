@@ -66,6 +66,10 @@ struct ConnectionSlot: Sendable {
     var uncommittedBytes = 0
     /// The ticket of the last change that one of its packets made.
     var lastTicket: UInt64 = 0
+    /// It is not closed before this is committed.
+    var closeTicket: UInt64 = 0
+    /// QoS 2 packet identifiers whose PUBREC waits for a commit.
+    var waitingPubrecs = PacketIDSet()
     /// Whether it is to be ended because its session's queue is full.
     var isOverflowing = false
 }
@@ -102,6 +106,9 @@ struct SessionSlot: Sendable {
     var armedDue = Int64.max
     /// The ticket of the last change to it.
     var lastTicket: UInt64 = 0
+    /// Whether the store knows of it, and as one without a connection.
+    var isStored = false
+    var isStoredDisconnected = false
     /// Whether it is in the list of sessions to look at after a commit.
     var isWaiting = false
     /// Levels of all its filters, and the bytes that they hold.

@@ -29,9 +29,22 @@ package struct RetainedMessages: Sendable {
     /// The version of the newest message so far.
     package var version: UInt64 { nextVersion - 1 }
 
+    /// Takes up what the store has kept.
+    package mutating func restore(_ message: Message, version: UInt64) {
+        set(message, version: version)
+        nextVersion = max(nextVersion, version + 1)
+    }
+
+    /// Versions up to this one were given before.
+    package mutating func restored(version: UInt64) { nextVersion = max(nextVersion, version + 1) }
+
     package mutating func set(_ message: Message) {
-        let retained = Retained(message: message, version: nextVersion)
         nextVersion += 1
+        set(message, version: nextVersion - 1)
+    }
+
+    private mutating func set(_ message: Message, version: UInt64) {
+        let retained = Retained(message: message, version: version)
         count += 1
         bytesHeld += message.bytesHeld
         if message.expiresAt != .max { expiring += 1 }

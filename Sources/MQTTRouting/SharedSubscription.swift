@@ -3,6 +3,8 @@ package struct SharedSubscription: Sendable {
     /// Never given again, unlike the number of its slot.
     package let id: UInt32
     package let name: [UInt8]
+    /// As clients write it, with `$share/`.
+    package let filter: String
     /// Its place among those of its node.
     var position: Int
     /// Numbers of subscriptions.
@@ -10,9 +12,10 @@ package struct SharedSubscription: Sendable {
     /// The position of the member whose turn is next.
     package var turn = 0
 
-    init(id: UInt32, name: [UInt8], position: Int) {
+    init(id: UInt32, name: [UInt8], filter: String, position: Int) {
         self.id = id
         self.name = name
+        self.filter = filter
         self.position = position
     }
 

@@ -81,7 +81,7 @@ package struct SubscriptionTree: Sendable {
             position: 0
         )
         if let name = filter.group {
-            subscription.shared = makeGroup(Array(name.utf8), node: node)
+            subscription.shared = makeGroup(Array(name.utf8), filter.filter, node: node)
             subscription.position = groups[Int(subscription.shared)].append(number)
         } else {
             subscription.position = nodes[Int(node)].subscriptions.count
@@ -142,6 +142,17 @@ package struct SubscriptionTree: Sendable {
         guard let best else { return nil }
         groups[Int(group)].turn = (best.position + 1) % members.count
         return members[best.position]
+    }
+
+    /// The identifier of the shared subscription that clients write so; 0 where it has no members.
+    package func group(filter: String) -> UInt32 {
+        guard let parsed = ParsedFilter(filter), let name = parsed.group else { return 0 }
+        var node: Int32 = 0
+        for level in parsed.filter.split(separator: Topics.separator, omittingEmptySubsequences: false) {
+            guard let next = child(of: node, level: Array(level)) else { return 0 }
+            node = next
+        }
+        return groupOfName[GroupName(node: node, name: Array(name.utf8))].map { groups[Int($0)].id } ?? 0
     }
 
     /// The number of the shared subscription with this identifier, while it has members.
@@ -238,10 +249,16 @@ package struct SubscriptionTree: Sendable {
         }
     }
 
-    private mutating func makeGroup(_ name: [UInt8], node: Int32) -> Int32 {
+    private mutating func makeGroup(_ name: [UInt8], _ filter: [UInt8], node: Int32) -> Int32 {
         let key = GroupName(node: node, name: name)
         if let known = groupOfName[key] { return known }
-        let group = SharedSubscription(id: nextGroupID, name: name, position: nodes[Int(node)].shared.count)
+        let text = "$share/\(String(decoding: name, as: UTF8.self))/\(String(decoding: filter, as: UTF8.self))"
+        let group = SharedSubscription(
+            id: nextGroupID,
+            name: name,
+            filter: text,
+            position: nodes[Int(node)].shared.count
+        )
         nextGroupID &+= 1
         let number = freeGroups.popLast() ?? Int32(groups.count)
         if Int(number) == groups.count { groups.append(group) } else { groups[Int(number)] = group }

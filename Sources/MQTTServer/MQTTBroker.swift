@@ -31,6 +31,8 @@ public final class MQTTBroker: Service {
 
     /// Of Apus.
     public static let version = "0.1.0"
+    /// How long the store has for what changes while the broker ends.
+    private static let lastCommitsTime = Duration.seconds(3)
     /// Files that are not connections.
     private static let filesKept: Int64 = 100
 
@@ -127,17 +129,107 @@ public final class MQTTBroker: Service {
     }
 
     private func serve(on group: MultiThreadedEventLoopGroup) async throws {
+        try await restore()
+        do {
+            try await serveRestored(on: group)
+        } catch {
+            await store.close()
+            throw error
+        }
+        await store.close()
+    }
+
+    /// Takes up what the store has kept.
+    private func restore() async throws {
+        guard store.isDurable else { return }
+        let state = try await store.open()
+        core.begin(at: WallClock.brokerTime(after: state.broker))
+        core.withLock { core, now in core.restore(state, at: now) }
+        for session in state.sessions where session.queuedMessages > 0 { try await restoreMessages(of: session) }
+        core.withLock { core, now in core.restored(state, at: now) }
+        guard !state.sessions.isEmpty || !state.retained.isEmpty else { return }
+        logger(.broker).notice(
+            "restored",
+            metadata: [
+                "sessions": "\(state.sessions.count)", "retained": "\(state.retained.count)",
+                "messages": "\(state.sessions.reduce(0) { $0 + $1.queuedMessages })",
+            ]
+        )
+    }
+
+    private func restoreMessages(of session: StoredSession) async throws {
+        let incarnation = session.incarnation
+        var number: UInt64 = 0
+        while true {
+            let page = try await store.messages(of: incarnation, from: number, count: 10_000, bytes: 16 << 20)
+            guard let last = page.last else { return }
+            number = last.number + 1
+            core.withLock { core, _ in core.restore(page, of: incarnation, clientID: session.clientID) }
+        }
+    }
+
+    private func serveRestored(on group: MultiThreadedEventLoopGroup) async throws {
         let loops = Array(group.makeIterator())
         let committer = Committer(core: core, store: store)
         let peers = try await makeDrivers(loops, committer)
         let listeners = try await bind(group, peers)
         listening.succeed(listeners.compactMap(\.address))
-        do {
-            try await waitForEnd(committer, peers)
-        } catch is CancellationError {
-            // Cancelling the task is one of the two ways to end the broker.
+        // Not cancelled with the broker: what happens while it ends is committed too.
+        let committing = Task { [core] in
+            do {
+                try await committer.run { loops in for loop in loops { peers[loop].wake() } }
+            } catch {
+                core.withLock { core, _ in core.storeFailed() }
+                throw error
+            }
         }
-        await stop(listeners, peers)
+        try await withThrowingTaskGroup(of: Void.self) { tasks in
+            tasks.addTask {
+                do {
+                    try await committing.value
+                } catch is CancellationError {
+                    // The store did not answer while the broker ended, which was logged.
+                }
+            }
+            tasks.addTask {
+                do {
+                    try await self.waitForEnd()
+                } catch is CancellationError {
+                    // Cancelling the task is one of the two ways to end the broker.
+                }
+                let deadline = self.giveUpCommitting(committing, peers)
+                // What a connection waits for before it closes is committed meanwhile.
+                await self.stop(listeners, peers)
+                committer.finish()
+                _ = await committing.result
+                deadline.cancel()
+            }
+            do {
+                for try await _ in tasks {}
+            } catch {
+                tasks.cancelAll()
+                throw error
+            }
+        }
+    }
+
+    /// A store that does not answer does not keep the broker from ending.
+    private func giveUpCommitting(_ committing: Task<Void, any Error>, _ peers: [LoopDriver.Peer]) -> Task<Void, Never>
+    {
+        Task { [core, logger] in
+            do {
+                try await Task.sleep(for: Self.lastCommitsTime)
+            } catch {
+                return
+            }
+            logger.error("the store does not answer: the last changes, which nobody was told of, may be lost")
+            let loops = core.withLock { core, _ in
+                core.storeFailed()
+                return core.loopsToWake(besides: -1)
+            }
+            for loop in loops { peers[loop].wake() }
+            committing.cancel()
+        }
     }
 
     /// With the shares of this machine's memory, and no more connections than files.
@@ -283,11 +375,8 @@ public final class MQTTBroker: Service {
         }
     }
 
-    private func waitForEnd(_ committer: Committer, _ peers: [LoopDriver.Peer]) async throws {
+    private func waitForEnd() async throws {
         try await withThrowingTaskGroup(of: Void.self) { tasks in
-            if store.isDurable {
-                tasks.addTask { try await committer.run { loops in for loop in loops { peers[loop].wake() } } }
-            }
             tasks.addTask { try await self.recordMetrics() }
             tasks.addTask { try await gracefulShutdown() }
             try await tasks.next()

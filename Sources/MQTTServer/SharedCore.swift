@@ -1,4 +1,5 @@
 import MQTTCore
+import MQTTStore
 import NIOCore
 import Synchronization
 
@@ -6,13 +7,18 @@ import Synchronization
 final class SharedCore: Sendable {
     private let core: Mutex<BrokerCore>
     private let start = NIODeadline.now().uptimeNanoseconds
+    /// The time of the broker at its start, which goes on from where the store has it.
+    private let base = Atomic<Int64>(0)
 
     init(_ configuration: CoreConfiguration) {
         core = Mutex(BrokerCore(configuration: configuration))
     }
 
-    /// One turn, given the time in milliseconds of the monotonic clock. Nothing in `body` waits, logs or calls anything
-    /// but the core.
+    /// Before the first turn.
+    func begin(at time: Int64) { base.store(time, ordering: .releasing) }
+
+    /// One turn, given the time of the broker in milliseconds, which never goes back. Nothing in `body` waits, logs or
+    /// calls anything but the core.
     func withLock<Result: Sendable>(_ body: (inout BrokerCore, _ now: Int64) -> Result) -> Result {
         if let result = core.withLockIfAvailable({ turn(&$0, wasContended: false, body) }) { return result }
         return core.withLock { turn(&$0, wasContended: true, body) }
@@ -24,7 +30,7 @@ final class SharedCore: Sendable {
         _ body: (inout BrokerCore, _ now: Int64) -> Result
     ) -> Result {
         let began = NIODeadline.now().uptimeNanoseconds
-        let result = body(&core, Int64((began - start) / 1_000_000))
+        let result = body(&core, base.load(ordering: .relaxed) + Int64((began - start) / 1_000_000))
         core.countTurn(nanoseconds: NIODeadline.now().uptimeNanoseconds - began, wasContended: wasContended)
         return result
     }

@@ -1,13 +1,52 @@
 /// Where what the broker acknowledges is kept.
 ///
-/// The broker calls `commit` with one batch at a time, in the order of their tickets, and acknowledges nothing in a batch
-/// before it has returned.
+/// The broker calls `open` first, then `commit` with one batch at a time, in order, and acknowledges nothing in a batch
+/// before it has returned; `messages` at any time, also during a commit; and `close` last.
 public protocol MessageStore: Sendable {
     /// Whether changes outlive the process. A store that keeps nothing is not asked to.
     var isDurable: Bool { get }
 
+    /// All that was committed before. Throws where it cannot be read: then the broker does not start.
+    func open() async throws -> StoredState
+
+    /// A session's messages that are not over, in the order of their numbers, from the first that is at least `number`:
+    /// at most `count`, and no more once they have `bytes` together. Empty where there is none.
+    func messages(of incarnation: UInt64, from number: UInt64, count: Int, bytes: Int) async throws -> [StoredMessage]
+
     /// Commits all changes or, where it throws, none. A store that has thrown is not used any further.
     func commit(_ changes: [StoreChange]) async throws
+
+    /// Figures for `$SYS`, metrics and the log.
+    var statistics: StoreStatistics { get }
+
+    /// Nothing is committed any more.
+    func close() async
+}
+
+/// What a store says of itself. Counted since it was opened.
+public struct StoreStatistics: Sendable, Equatable {
+    /// Batches that were committed, and changes in them.
+    public var commits: UInt64 = 0
+    public var changes: UInt64 = 0
+    /// Microseconds that all commits waited for the disk or the server.
+    public var syncMicroseconds: UInt64 = 0
+    /// The longest of these waits since the figures were last asked for.
+    public var syncMicrosecondsMax: UInt64 = 0
+    /// Bytes that hold something which is not over, and all bytes.
+    public var liveBytes: Int = 0
+    public var totalBytes: Int = 0
+    /// Whether there is no room for more; nothing is acknowledged meanwhile.
+    public var isFull = false
+
+    public init() {}
+}
+
+extension MessageStore {
+    /// A store that counts nothing.
+    public var statistics: StoreStatistics { StoreStatistics() }
+
+    /// A store that holds nothing open.
+    public func close() async {}
 }
 
 /// Keeps nothing: sessions last as long as the process.
@@ -17,6 +56,17 @@ public struct VolatileStore: MessageStore {
 
     /// False: nothing waits for this store.
     public var isDurable: Bool { false }
+
+    /// Nothing.
+    public func open() async throws -> StoredState { StoredState() }
+
+    /// None.
+    public func messages(
+        of incarnation: UInt64,
+        from number: UInt64,
+        count: Int,
+        bytes: Int
+    ) async throws -> [StoredMessage] { [] }
 
     /// Does nothing.
     public func commit(_ changes: [StoreChange]) async throws {}

@@ -1,8 +1,10 @@
 import ArgumentParser
 import Logging
 import MQTTCore
+import MQTTJournal
 import MQTTPackets
 import MQTTServer
+import MQTTStore
 import ServiceLifecycle
 
 #if canImport(Glibc)
@@ -31,6 +33,16 @@ struct Serve: AsyncParsableCommand {
 
     @Option(help: "The folder of the broker's data; it is made if it is not there.")
     var data: String?
+
+    @Option(
+        help: """
+            synced: what is acknowledged survives a loss of power; written: the end of the process, not of the machine.
+            """
+    )
+    var durability = JournalConfiguration.Durability.synced
+
+    @Option(help: "Bytes of a file of the journal, of which at least three are kept.")
+    var segmentBytes = JournalConfiguration().segmentBytes
 
     @Flag(help: "Keep sessions and retained messages in memory only.")
     var inMemory = false
@@ -108,6 +120,9 @@ struct Serve: AsyncParsableCommand {
         if let brokerID, !Topics.isValidName(brokerID) || brokerID.contains("/") {
             throw ValidationError("--broker-id is one level of a topic: without /, + and #.")
         }
+        guard (4_096...1 << 30).contains(segmentBytes) else {
+            throw ValidationError("--segment-bytes is a number from 4096 to \(1 << 30).")
+        }
         if inMemory && data != nil { throw ValidationError("--in-memory and --data exclude each other.") }
         if let responseInformation, responseInformation.utf8.count > 65_535 {
             throw ValidationError("--response-information has at most 65535 bytes.")
@@ -123,10 +138,12 @@ struct Serve: AsyncParsableCommand {
         let logger = logFormat.logger(label: "apus", level: logLevel.level)
         raiseOpenFiles()
         if let data { try makeFolder(data) }
-        let kept = data.map { "\($0) is made and not used yet: sessions are kept in memory only" }
+        let kept = data.map { "what is acknowledged is kept in \($0)" }
         logger.notice("apus \(Apus.version) starts: \(kept ?? "sessions are kept in memory only")")
+        // A file that may not grow is a full disk, not the end.
+        signal(SIGXFSZ, SIG_IGN)
 
-        let broker = MQTTBroker(configuration: configuration, logger: logger)
+        let broker = MQTTBroker(configuration: configuration, store: store, logger: logger)
         // The group's own lines are about services; the broker says what is to be said.
         var quiet = logger
         quiet.logLevel = max(.warning, logger.logLevel)
@@ -139,8 +156,20 @@ struct Serve: AsyncParsableCommand {
             try await group.run()
         } catch let error as BrokerError {
             throw CommandFailure(error.description)
+        } catch let error as JournalError {
+            throw CommandFailure("cannot use the data in \(data ?? ""): \(error)")
+        } catch let error as FileError {
+            throw CommandFailure("cannot use the data in \(data ?? ""): \(error)")
         }
         logger.notice("apus has ended")
+    }
+
+    private var store: any MessageStore {
+        guard let data else { return VolatileStore() }
+        var configuration = JournalConfiguration()
+        configuration.durability = durability
+        configuration.segmentBytes = segmentBytes
+        return Journal(directory: data, configuration: configuration)
     }
 
     private var configuration: BrokerConfiguration {
@@ -199,3 +228,5 @@ struct CommandFailure: Error, CustomStringConvertible {
     let description: String
     init(_ description: String) { self.description = description }
 }
+
+extension JournalConfiguration.Durability: ExpressibleByArgument {}

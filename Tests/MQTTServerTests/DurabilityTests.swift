@@ -23,11 +23,11 @@ import Testing
             let client = try await connect()
             try await client.publish("t", "m", qos, id: 7, isRetained: true)
             let commit = try await store.next()
-            guard case .retained(let message)? = commit.changes.first else {
+            guard case .retained(let kept)? = commit.changes.first else {
                 Issue.record("\(commit.changes)")
                 return
             }
-            #expect(message.payloadString == "m")
+            #expect(kept.message.payloadString == "m")
             #expect(try await staysSilent(client, other))
             commit.release()
             let answer = Acknowledgement(packetID: 7, reasonCode: .noMatchingSubscribers)

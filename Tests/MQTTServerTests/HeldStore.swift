@@ -9,6 +9,15 @@ final class HeldStore: MessageStore {
 
     init() { (commits, continuation) = AsyncStream.makeStream(of: HeldCommit.self) }
 
+    func open() async throws -> StoredState { StoredState() }
+
+    func messages(
+        of incarnation: UInt64,
+        from number: UInt64,
+        count: Int,
+        bytes: Int
+    ) async throws -> [StoredMessage] { [] }
+
     func commit(_ changes: [StoreChange]) async throws {
         let commit = HeldCommit(changes)
         continuation.yield(commit)
@@ -39,7 +48,11 @@ final class HeldCommit: Sendable {
     let changes: [StoreChange]
     private let state = Mutex(State.open)
 
-    init(_ changes: [StoreChange]) { self.changes = changes }
+    /// Without the one that every batch begins with.
+    init(_ changes: [StoreChange]) {
+        guard case .broker? = changes.first else { preconditionFailure("a batch without the state of the broker") }
+        self.changes = Array(changes.dropFirst())
+    }
 
     func release() { end(with: .success(())) }
     func fail(_ error: any Error) { end(with: .failure(error)) }

@@ -143,7 +143,7 @@ struct BrokerEnd {
         guard isConnected else { return }
         while true {
             switch session.outbound.nextStep(quota: quota, committed: committed) {
-            case .nothing: return
+            case .nothing, .mark: return
             case .release(let number):
                 send(.pubrel(Acknowledgement(packetID: OutboundQueue.packetID(number))))
                 session.outbound.released()

@@ -10,6 +10,9 @@ struct StoreModel {
         /// Number → ticket of `queued` and QoS.
         var queued: [UInt64: (ticket: UInt64, qos: QoS)] = [:]
         var end: UInt64 = 0
+        /// Messages of QoS 2 below an end may be sent once the ticket is committed.
+        var marks: [(end: UInt64, ticket: UInt64)] = []
+        var hasWill = false
         /// Number → ticket of `received`.
         var received: [UInt64: UInt64] = [:]
         /// Packet identifier → ticket of its last `packetReceived`; and of its last `packetReleased`.
@@ -28,16 +31,38 @@ struct StoreModel {
     /// The ticket that the commit under way will reach.
     var committing: UInt64?
 
+    init() {}
+
+    /// The store of a broker that starts on what was kept. All of it is committed.
+    init(of image: StoreImage) {
+        for stored in image.sessions.values {
+            var session = Session(clientID: stored.clientID, expiryInterval: stored.expiryInterval)
+            session.filters = Set(stored.subscriptions.map(\.filter))
+            session.hasWill = stored.will != nil
+            session.end = max(stored.nextNumber, stored.sendMark)
+            session.marks = [(stored.sendMark, 0)]
+            for message in image.messages(of: stored.incarnation) {
+                session.queued[message.number] = (0, message.qos)
+                if message.message == nil { session.received[message.number] = 0 }
+            }
+            for id in stored.receivedPacketIDs { session.packetIDs[id] = 0 }
+            sessions[stored.incarnation] = session
+            incarnationOfClient[stored.clientID] = stored.incarnation
+            lastIncarnation = max(lastIncarnation, stored.incarnation)
+        }
+        retained = image.retained.mapValues(\.message.payloadString)
+    }
+
     func session(of clientID: String) -> Session? { incarnationOfClient[clientID].flatMap { sessions[$0] } }
 
     /// The last change of any session that the client ever had; and the last that a CONNECT may have made.
     func lastTicket(of clientID: String) -> UInt64 { lastTickets[clientID] ?? 0 }
     func lastTicketOfConnect(_ clientID: String) -> UInt64 { connectTickets[clientID] ?? 0 }
 
-    mutating func apply(_ changes: [StoreChange], through last: UInt64) throws {
+    mutating func apply(_ changes: [StoreChange?], through last: UInt64) throws {
         for change in changes {
             ticket += 1
-            try apply(change)
+            if let change { try apply(change) }
         }
         try expect(ticket == last, "\(changes.count) changes end at ticket \(last), not at \(ticket)")
     }
@@ -47,7 +72,6 @@ struct StoreModel {
         case .sessionBegan(let incarnation, let clientID, let expiryInterval):
             try expect(incarnation > lastIncarnation, "incarnation \(incarnation) is not new")
             try expect(incarnationOfClient[clientID] == nil, "two stored sessions of \(clientID)")
-            try expect(expiryInterval > 0, "\(clientID) is stored and does not outlive its connection")
             lastIncarnation = incarnation
             incarnationOfClient[clientID] = incarnation
             lastTickets[clientID] = ticket
@@ -59,7 +83,8 @@ struct StoreModel {
             connectTickets[clientID] = ticket
             sessions[incarnation] = nil
             incarnationOfClient[clientID] = nil
-        case .retained(let message):
+        case .retained(let kept):
+            let message = kept.message
             try expect(!message.payloadString.isEmpty, "retained without payload: \(message.topic)")
             retained[message.topic] = message.payloadString
         case .retainedCleared(let topic):
@@ -75,14 +100,31 @@ struct StoreModel {
         case .sessionExpiryChanged(let incarnation, let expiryInterval):
             try update(incarnation) { $0.expiryInterval = expiryInterval }
             if let clientID = sessions[incarnation]?.clientID { connectTickets[clientID] = ticket }
-        case .subscribed(let incarnation, let filter, _, _):
-            try update(incarnation) { $0.filters.insert(filter) }
+        case .sessionConnected(let incarnation), .sessionDisconnected(let incarnation, _):
+            try update(incarnation) { _ in }
+            if let clientID = sessions[incarnation]?.clientID { connectTickets[clientID] = ticket }
+        case .will(let will, let incarnation):
+            try update(incarnation) {
+                try expect(will != nil || $0.hasWill, "no will, where there was none")
+                $0.hasWill = will != nil
+            }
+            if let clientID = sessions[incarnation]?.clientID { connectTickets[clientID] = ticket }
+        case .sendMark(let incarnation, let end):
+            try update(incarnation) {
+                try expect(end > $0.marks.last?.end ?? 0, "the mark \(end) is below an earlier one")
+                $0.marks.append((end, ticket))
+            }
+        case .retired, .replay, .replayEnded, .replayPulled: break
+        case .subscribed(let subscription, let incarnation):
+            try update(incarnation) { $0.filters.insert(subscription.filter) }
         case .unsubscribed(let incarnation, let filter):
             try update(incarnation) {
                 try expect($0.filters.remove(filter) != nil, "unsubscribed, but not subscribed: \(filter)")
             }
-        case .queued(_, let incarnation, let number, let qos):
+        case .queued(let queued, let incarnation):
+            let (number, qos) = (queued.number, queued.qos)
             try update(incarnation) {
+                try expect($0.expiryInterval > 0, "queued for a session that does not last")
                 try expect(number >= $0.end, "number \(number) given twice")
                 try expect(qos > .atMostOnce, "queued at QoS 0")
                 $0.end = number + 1

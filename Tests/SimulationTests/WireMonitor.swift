@@ -38,7 +38,7 @@ struct WireMonitor {
     /// `lastTicket` that of the last change to the session before it.
     mutating func handled(_ packet: Packet, ticket: UInt64, lastTicket: UInt64, _ store: StoreModel) {
         // What is not stored changes nothing of its own; what it changes of others need not be waited for.
-        let isStored = store.session(of: clientID) != nil
+        let isStored = store.session(of: clientID)?.expiryInterval ?? 0 > 0
         switch packet {
         case .connect: connackTicket = max(lastTicket, store.lastTicketOfConnect(clientID))
         case .publish(let publish):
@@ -120,10 +120,13 @@ struct WireMonitor {
         try expect(inFlight.insert(packetID).inserted, "packet identifier \(packetID) is in flight already")
         try expect(inFlight.count <= receiveMaximum, "\(inFlight.count) in flight, Receive Maximum \(receiveMaximum)")
         guard !isParted, publish.qos == .exactlyOnce, let session = store.session(of: clientID) else { return }
+        guard session.expiryInterval > 0 else { return }
         // Far fewer than 65,535 messages go to one session here, so the number follows from the identifier.
         guard let queued = session.queued[UInt64(packetID) - 1] else {
             throw SimulationFailure("QoS 2 message \(packetID) is sent and not stored")
         }
         try expect(queued.ticket <= store.committed, "QoS 2 message \(packetID) is sent before it was committed")
+        let isMarked = session.marks.contains { $0.end >= UInt64(packetID) && $0.ticket <= store.committed }
+        try expect(isMarked, "QoS 2 message \(packetID) is sent before the mark was raised above it")
     }
 }

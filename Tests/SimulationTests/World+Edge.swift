@@ -45,9 +45,15 @@ extension World {
     }
 
     /// Takes what must last. The order matters: what a turn sends is checked against what it changed.
-    func settleStore() throws {
+    func settleStore(taking: Bool = false) throws {
+        guard taking || !takesLate else { return }
         let (changes, ticket) = core.takeChanges()
-        if !changes.isEmpty { try store.apply(changes, through: ticket) }
+        guard !changes.isEmpty else { return }
+        for (offset, change) in changes.enumerated() {
+            guard let change else { continue }
+            changesSinceImage.append((change, store.ticket + UInt64(offset) + 1))
+        }
+        try store.apply(changes, through: ticket)
     }
 
     func link(_ id: ConnectionID) -> Link? { links.last { $0.id == id && !$0.isGone } }

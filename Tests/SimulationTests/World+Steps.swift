@@ -91,6 +91,7 @@ extension World {
     /// The committer takes what there is, and some time later it has come to last.
     func commitAStep() throws {
         guard let reached = store.committing else {
+            try settleStore(taking: true)
             if store.ticket > store.committed { store.committing = store.ticket }
             return
         }
@@ -161,6 +162,7 @@ extension World {
             now += 1
             let before = store.committed
             var isBusy = try moveEverything()
+            try settleStore(taking: true)
             if store.ticket > store.committed || store.committing != nil { try commitAStep() }
             for loop in loops.indices where loops[loop].isWoken || loops[loop].isToFeed {
                 try run(loop)

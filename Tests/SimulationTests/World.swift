@@ -1,6 +1,7 @@
 import MQTTCore
 import MQTTPackets
 import MQTTSessions
+import MQTTStore
 import NIOCore
 
 /// The whole core with simulated clients, links, loops, committer and clock. All that happens follows from the seed.
@@ -21,6 +22,12 @@ final class World {
     var pending: [OutputEntry] = []
     var isPerforming = false
     var store = StoreModel()
+    /// What the store had at the last start, and the changes since.
+    var image = StoreImage()
+    var changesSinceImage: [(change: StoreChange, ticket: UInt64)] = []
+    var crashes = 0
+    /// Whether changes are handed to the store when it asks, so that some become unnecessary before.
+    var takesLate = false
     var messages: [SimulatedMessage] = []
     /// Topic → payload, in the order in which the broker handled them.
     var retained: [String: String] = [:]
@@ -79,7 +86,9 @@ final class World {
         try perform(after)
         client.link = link
         client.requested = [:]
-        client.session.connectionBegan(cleanStart: cleanStart)
+        // Who has forgotten its session goes on asking for a new one until it has been told that it has one.
+        if cleanStart == true { client.owesCleanStart = true }
+        client.session.connectionBegan(cleanStart: client.owesCleanStart ? true : cleanStart)
         flush(client)
     }
 
@@ -170,6 +179,7 @@ final class World {
             try expect(connack.sessionPresent || !client.hasConnected, "the session of \(client.name) is lost")
         }
         client.hasConnected = true
+        client.owesCleanStart = false
         note("\(client.name) is connected, session present \(connack.sessionPresent)")
         // What the session let go of without a word, since the broker has forgotten it.
         let outbound = client.session.outbound

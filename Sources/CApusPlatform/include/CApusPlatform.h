@@ -1,6 +1,7 @@
 #ifndef CAPUSPLATFORM_H
 #define CAPUSPLATFORM_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 /// Gives freed memory back to the system, where the C library would keep it.
@@ -11,5 +12,11 @@ int64_t apus_memory_bytes(void);
 
 /// How many files this process may have open.
 int64_t apus_open_files_max(void);
+
+/// CRC-32C (Castagnoli) of what `crc` is the checksum of, followed by these bytes. It begins with 0.
+uint32_t apus_crc32c(uint32_t crc, const void *bytes, size_t count);
+
+/// The same without instructions of the processor, to test against.
+uint32_t apus_crc32c_portable(uint32_t crc, const void *bytes, size_t count);
 
 #endif

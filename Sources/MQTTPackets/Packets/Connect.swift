@@ -41,14 +41,14 @@ package struct Connect: Sendable, Hashable {
 }
 
 /// The message that the server publishes when a connection ends abnormally (MQTT 5.0, section 3.1.2.5).
-package struct Will: Sendable, Hashable {
-    package var topic: String
-    package var payload: ByteBuffer
-    package var qos: QoS
-    package var isRetained: Bool
-    package var properties: Properties
+public struct Will: Sendable, Hashable {
+    public var topic: String
+    public var payload: ByteBuffer
+    public var qos: QoS
+    public var isRetained: Bool
+    public var properties: Properties
 
-    package init(
+    public init(
         topic: String,
         payload: ByteBuffer,
         qos: QoS = .atMostOnce,

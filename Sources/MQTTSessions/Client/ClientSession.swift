@@ -219,7 +219,7 @@ extension ClientSession {
         guard isConnected else { return }
         while true {
             switch outbound.nextStep(quota: quota, committed: .max) {
-            case .nothing: return
+            case .nothing, .mark: return
             case .release(let number):
                 send(.pubrel(Acknowledgement(packetID: OutboundQueue.packetID(number))))
                 outbound.released()

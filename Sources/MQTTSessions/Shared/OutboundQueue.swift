@@ -43,6 +43,7 @@ package struct OutboundEntry: Sendable {
 /// The part of an entry that is looked at again and again: trivial, so that looking retains nothing.
 package struct OutboundHead: Sendable {
     package let number: UInt64
+    /// Of the change that it was queued with, or of the one that it waits for; 0 is none.
     package var ticket: UInt64
     package var group: UInt32
     /// Of the message, until it is not needed any more.
@@ -102,12 +103,23 @@ package struct OutboundQueue: Sendable {
     /// Messages that this connection has sent and that have no final answer, and the bytes that they hold.
     package private(set) var inFlight = 0
     package private(set) var inFlightBytes = 0
+    /// Messages of QoS 2 with numbers below this one may be sent: the store knows that they may have been.
+    package var sendMark: UInt64 = .max
+    /// Identifiers that no message is given any more.
+    package private(set) var retired = PacketIDSet()
+    /// The ticket of the entry that has finished last.
+    package private(set) var ticketOfFinished: UInt64 = 0
+    /// The oldest entry as of the last time when all ends of messages were committed.
+    private var committedFirst: UInt64 = 0
     /// Messages that are not over, and the bytes that they hold.
     package private(set) var unfinished = 0
     package private(set) var bytesHeld = 0
     private var longest = 0
 
-    package init(firstNumber: UInt64 = 0) { end = firstNumber }
+    package init(firstNumber: UInt64 = 0) {
+        end = firstNumber
+        committedFirst = firstNumber
+    }
 
     /// What an entry takes in memory beside its message.
     private static let entryBytes = MemoryLayout<OutboundHead>.stride + MemoryLayout<OutboundBody>.stride
@@ -119,14 +131,14 @@ package struct OutboundQueue: Sendable {
     package var isEmpty: Bool { heads.isEmpty }
 
     package mutating func append(
-        _ message: Message,
+        _ message: Message?,
         qos: QoS,
         isRetained: Bool,
         identifiers: [UInt32] = [],
         ticket: UInt64 = 0,
         group: UInt32 = 0
     ) {
-        let bytes = message.bytesHeld + identifiers.count * MemoryLayout<UInt32>.stride
+        let bytes = (message?.bytesHeld ?? 0) + identifiers.count * MemoryLayout<UInt32>.stride
         bytesHeld += bytes + Self.entryBytes
         heads.append(
             OutboundHead(
@@ -140,9 +152,57 @@ package struct OutboundQueue: Sendable {
         )
         bodies.append(OutboundBody(message: message, identifiers: identifiers))
         end += 1
+        if retired.count > 0 { skipRetired() }
         queued += 1
         unfinished += 1
         longest = max(longest, heads.count)
+    }
+
+    private mutating func skipRetired() {
+        while retired.contains(Self.packetID(end)) && retired.count < 65_535 { end += 1 }
+    }
+
+    /// The identifier is not given to a message to come.
+    package mutating func retire(_ packetID: UInt16) {
+        retired.insert(packetID)
+        skipRetired()
+    }
+
+    /// Messages of QoS 2 below `end` may be sent once the ticket is committed.
+    package mutating func raiseSendMark(to end: UInt64, ticket: UInt64) {
+        var at = cursor
+        while at < heads.count && heads[at].number < end {
+            if heads[at].number >= sendMark && heads[at].qos == .exactlyOnce { heads[at].ticket = ticket }
+            at += 1
+        }
+        sendMark = end
+    }
+
+    /// Takes up a message that the store has kept. One that may have been sent before is sent with DUP.
+    package mutating func restore(
+        _ number: UInt64,
+        _ message: Message?,
+        qos: QoS,
+        isRetained: Bool,
+        identifiers: [UInt32],
+        group: UInt32
+    ) {
+        end = number
+        append(message, qos: qos, isRetained: isRetained, identifiers: identifiers, ticket: 0, group: group)
+        let at = heads.count - 1
+        if number < sendMark && sendMark != .max {
+            heads[at].isBegun = true
+            heads[at].state = .sent
+        }
+        if message == nil { heads[at].state = .released }
+        if at == 0 { committedFirst = number }
+    }
+
+    /// All that the store has kept is there: what comes is numbered from here on.
+    package mutating func restored(nextNumber: UInt64) {
+        end = max(end, nextNumber, sendMark == .max ? 0 : sendMark)
+        skipRetired()
+        if heads.isEmpty { committedFirst = end }
     }
 
     /// Where an entry is; nil where it has been dropped or is not there any more.
@@ -203,11 +263,21 @@ package struct OutboundQueue: Sendable {
     package enum Step: Sendable, Equatable {
         case publish(UInt64)
         case release(UInt64)
+        /// The mark has to be raised before this message is sent.
+        case mark(UInt64)
         case nothing
     }
 
     /// Where sending stands: the next PUBLISH that quota and commit allow, or a PUBREL that a new connection repeats.
-    package mutating func nextStep(quota: Int, bytesMax: Int = .max, committed: UInt64) -> Step {
+    ///
+    /// An identifier is free again once the end of its message is committed: `lastTicket` is that of the last change.
+    package mutating func nextStep(
+        quota: Int,
+        bytesMax: Int = .max,
+        committed: UInt64,
+        lastTicket: UInt64 = 0
+    ) -> Step {
+        if lastTicket <= committed { committedFirst = first }
         while cursor < heads.count {
             let head = heads[cursor]
             switch head.state {
@@ -216,7 +286,12 @@ package struct OutboundQueue: Sendable {
                 if cursor == 1 { trim() }
             case .released: return .release(head.number)
             case .queued, .sent:
-                guard inFlight < quota, head.ticket <= committed, head.number - first < 65_535 else { return .nothing }
+                guard inFlight < quota, head.number - committedFirst < 65_535 else { return .nothing }
+                // At QoS 1 nothing waits: what is not stored is not acknowledged, and sent again.
+                if head.qos == .exactlyOnce {
+                    guard head.ticket <= committed else { return .nothing }
+                    if head.number >= sendMark { return .mark(head.number) }
+                }
                 // A single message goes out whatever its size.
                 guard inFlight == 0 || inFlightBytes + Int(head.bytesHeld) <= bytesMax else { return .nothing }
                 return .publish(head.number)
@@ -250,6 +325,7 @@ package struct OutboundQueue: Sendable {
     package mutating func finish(_ number: UInt64) {
         let at = known(number)
         dropMessage(at)
+        ticketOfFinished = heads[at].ticket
         let ended = heads[at].finish()
         if ended.wasInFlight { inFlight -= 1 }
         if ended.wasUnfinished { unfinished -= 1 }
@@ -269,6 +345,7 @@ package struct OutboundQueue: Sendable {
     package mutating func dropOldest() -> (number: UInt64, payloadBytes: Int)? {
         guard let at = oldestUnsentPosition else { return nil }
         let dropped = (number: heads[at].number, payloadBytes: bodies[at].message?.view.payload.count ?? 0)
+        ticketOfFinished = heads[at].ticket
         dropMessage(at)
         heads.remove(at: at)
         bodies.remove(at: at)

@@ -1,0 +1,144 @@
+import MQTTStore
+import NIOCore
+import NIOPosix
+import Synchronization
+import SystemPackage
+
+/// Keeps what the broker acknowledges in an append-only log of its own, in a directory of the local file system.
+///
+/// A commit returns once the disk has all of it; batches that come while the disk is at work are the broker's to put
+/// together. Where the disk is full, `commit` waits until there is room again. A disk that fails is final: every later
+/// commit throws.
+///
+/// Files are written on a thread of their own, and messages read on another.
+public actor Journal: MessageStore {
+    private let directory: FilePath
+    private let options: JournalLog.Options
+    private let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+    private let readers = NIOThreadPool(numberOfThreads: 1)
+    private let executor: any SerialExecutor
+    private let snapshot = Mutex(StoreStatistics())
+    private var log: JournalLog?
+    private var tidying: Task<Void, any Error>?
+    private var isCommitting = false
+
+    /// On the journal's own thread, since it waits for the disk.
+    public nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+
+    /// A journal in a directory, which `open` makes where it is not there.
+    public init(directory: String, configuration: JournalConfiguration = JournalConfiguration()) {
+        self.directory = FilePath(directory)
+        var options = JournalLog.Options()
+        options.segmentBytes = max(4_096, min(configuration.segmentBytes, 1 << 30))
+        options.syncs = configuration.durability == .synced
+        options.entropy = UInt64.random(in: .min ... .max)
+        self.options = options
+        executor = group.next().executor
+        readers.start()
+    }
+
+    deinit {
+        group.shutdownGracefully { _ in }
+        readers.shutdownGracefully { _ in }
+    }
+
+    /// True.
+    public nonisolated var isDurable: Bool { true }
+
+    /// Throws a `JournalError` where the journal is damaged or in use.
+    public func open() throws -> StoredState {
+        let (log, state) = try JournalLog.open(directory, options: options, fileSystem: LocalFileSystem())
+        self.log = log
+        publish()
+        tidying = Task { [weak self] in
+            while true {
+                try await Task.sleep(for: .seconds(1))
+                guard let self else { return }
+                try await self.tidy()
+            }
+        }
+        return state
+    }
+
+    /// Waits while the disk is full; a cancelled task stops waiting, and nothing of the batch is kept.
+    public func commit(_ changes: [StoreChange]) async throws {
+        isCommitting = true
+        defer { isCommitting = false }
+        while true {
+            guard let log else { throw JournalError.notOpen }
+            do {
+                defer { publish() }
+                return try log.commit(changes)
+            } catch let error as FileError where error.isFull && !log.hasFailed {
+                // Room may come from what is over or from outside.
+                if try !makeRoom(log) { try await Task.sleep(for: .milliseconds(100)) }
+            }
+        }
+    }
+
+    /// Compacts, into the reserve if need be, as long as that frees a file; false where it does not.
+    private func makeRoom(_ log: JournalLog) throws -> Bool {
+        let before = log.statistics.totalBytes
+        do {
+            while try log.compactFull() {
+                if log.statistics.totalBytes < before { return true }
+            }
+        } catch let error as FileError where error.isFull && !log.hasFailed {
+            return false
+        }
+        return false
+    }
+
+    /// When nothing is committed, compaction goes on by itself, a step at a time.
+    private func tidy() async throws {
+        while !isCommitting, let log, !log.hasFailed, log.compactionFailure == nil, try step(log) { await Task.yield() }
+    }
+
+    private func step(_ log: JournalLog) throws -> Bool {
+        defer { publish() }
+        do {
+            return try log.compact()
+        } catch let error as FileError where error.isFull && !log.hasFailed {
+            return false
+        }
+    }
+
+    private func publish() {
+        guard let log else { return }
+        var statistics = log.statistics
+        snapshot.withLock { last in
+            statistics.syncMicrosecondsMax = max(last.syncMicrosecondsMax, statistics.syncMicrosecondsMax)
+            last = statistics
+        }
+        log.forgetLongestWait()
+    }
+
+    /// Figures as of the last commit.
+    public nonisolated var statistics: StoreStatistics {
+        snapshot.withLock { statistics in
+            defer { statistics.syncMicrosecondsMax = 0 }
+            return statistics
+        }
+    }
+
+    /// Looks up where the messages stand, and reads them on another thread than commits are written on.
+    public func messages(
+        of incarnation: UInt64,
+        from number: UInt64,
+        count: Int,
+        bytes: Int
+    ) async throws -> [StoredMessage] {
+        guard let log else { throw JournalError.notOpen }
+        guard count > 0, bytes > 0,
+            let page = log.page(of: incarnation, from: number, count: count, bytes: bytes)
+        else { return [] }
+        return try await readers.runIfActive { try page.read() }
+    }
+
+    /// Lets others have the directory.
+    public func close() {
+        tidying?.cancel()
+        tidying = nil
+        log = nil
+    }
+}

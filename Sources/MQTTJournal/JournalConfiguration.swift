@@ -1,0 +1,43 @@
+/// How a journal is kept.
+public struct JournalConfiguration: Sendable {
+    /// When a commit returns.
+    public enum Durability: String, Sendable {
+        /// When the disk has it: it survives a loss of power.
+        case synced
+        /// When the system has it: it survives the end of the process, but not that of the machine, after which the
+        /// journal may be found damaged.
+        case written
+    }
+
+    /// When a commit returns.
+    public var durability = Durability.synced
+    /// The size of a file of the journal, in bytes, at least 4,096. Three times as much is taken even where nothing is
+    /// stored.
+    public var segmentBytes: Int = 64 << 20
+
+    public init() {}
+}
+
+/// Why a journal cannot be used.
+public enum JournalError: Error, Sendable, Hashable, CustomStringConvertible {
+    /// Bytes that were once written whole are not what they were, at this offset of this file.
+    case damaged(file: String, offset: Int)
+    /// A file is not there, though neither this journal nor the end of a process can have taken it away.
+    case missing(file: String)
+    /// A later version of the broker wrote the file.
+    case unknownVersion(file: String, version: UInt32)
+    /// Another process, or another journal of this one, has the directory open.
+    case inUse(directory: String)
+    /// It was not opened, was closed, or could not make a change last before.
+    case notOpen
+
+    public var description: String {
+        switch self {
+        case .damaged(let file, let offset): "\(file) is damaged at byte \(offset)"
+        case .missing(let file): "\(file) is missing"
+        case .unknownVersion(let file, let version): "\(file) has version \(version) of the format, which is unknown"
+        case .inUse(let directory): "\(directory) is in use by another process"
+        case .notOpen: "the journal is not open"
+        }
+    }
+}

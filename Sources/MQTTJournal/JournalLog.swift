@@ -1,0 +1,263 @@
+import MQTTStore
+import NIOCore
+import SystemPackage
+
+/// The journal without threads and time: an append-only log in segments, and the index of what is not over.
+///
+///      oldest                                        current     next   reserve
+///     ┌────────┐ ┌────────┐ ┌────────┐ ┌────────┐ ┌────────┐   ┌ ─ ─ ┐ ┌ ─ ─ ┐
+///     │▓░░░▓░░░│ │░░▓▓▓░░░│ │▓▓░▓▓▓▓░│ │▓▓▓▓▓▓▓▓│ │▓▓▓▓    │   │     │ │     │
+///     └────────┘ └────────┘ └────────┘ └────────┘ └────────┘   └ ─ ─ ┘ └ ─ ─ ┘
+///       │ what is live (▓) is copied ───────────────────▲         ▲       ▲ for compaction where the disk is full
+///       ▼ then the file is removed                                │ set aside ahead
+///
+/// A batch is written, synced, and only then taken up into the index, from its own bytes, as when the journal is read.
+/// Where a write fails for want of room nothing has happened, and the same batch or another can be committed later. Any
+/// other failure is final.
+package final class JournalLog {
+    package struct Options: Sendable {
+        package var segmentBytes = 64 << 20
+        /// Whether a commit waits for the disk.
+        package var syncs = true
+        /// Goes into all checksums, so that nobody can know them beforehand.
+        package var entropy: UInt64 = 0
+
+        package init() {}
+    }
+
+    /// A file that has been set aside.
+    struct Spare {
+        let name: String
+        let file: any File
+        var capacity: Int
+    }
+
+    /// How far the oldest segment has been compacted.
+    struct CompactionPoint {
+        var segment: UInt32
+        var offset: Int
+    }
+
+    let directory: FilePath
+    let options: Options
+    let fileSystem: any FileSystem
+    /// Keeps others out while it is open.
+    let lock: any File
+    var index = JournalIndex()
+    var encoder = BatchEncoder()
+    /// Whether the last segment is the one being written: not before the first commit.
+    var hasCurrent = false
+    let epoch: UInt64
+    var nextBatch: UInt64
+    var next: Spare?
+    var reserve: Spare?
+    private var spareNames = 0
+    var compactionPoint: CompactionPoint?
+    /// Bytes that were appended since compaction became due, less those that it copied.
+    var debt = 0
+    let window = ReadWindow()
+    /// Whether the next batch goes to a segment of its own.
+    var wantsNewSegment = false
+    /// Whether the last batch found no room.
+    package internal(set) var isFull = false
+    /// Whether something has failed for good.
+    package internal(set) var hasFailed = false
+    /// Why compaction has stopped for good.
+    package internal(set) var compactionFailure: (any Error)?
+    private(set) var counted = StoreStatistics()
+
+    init(
+        _ directory: FilePath,
+        _ options: Options,
+        _ fileSystem: any FileSystem,
+        lock: any File,
+        recovered: Recovery
+    ) {
+        self.directory = directory
+        self.options = options
+        self.fileSystem = fileSystem
+        self.lock = lock
+        index = recovered.index
+        epoch = recovered.epochMax + 1
+        nextBatch = recovered.nextBatch
+    }
+
+    /// Figures as of now.
+    package var statistics: StoreStatistics {
+        var statistics = counted
+        statistics.liveBytes = index.liveBytes
+        statistics.totalBytes = totalBytes
+        statistics.isFull = isFull
+        return statistics
+    }
+
+    var totalBytes: Int { index.segments.reduce(0) { $0 + $1.end } }
+
+    /// Makes all changes last or, where it throws, none; a `FileError` with `isFull` leaves the journal as it was.
+    package func commit(_ changes: [StoreChange]) throws {
+        guard !hasFailed else { throw JournalError.notOpen }
+        encoder.clear()
+        let point = isFull ? nil : encodeCopies(budget: copyBudget, isForced: false)
+        let copied = encoder.bytes
+        encoder.encode(changes)
+        guard encoder.bytes > 0 else { return }
+        try write(usingReserve: false)
+        isFull = false
+        counted.commits += 1
+        counted.changes += UInt64(changes.count)
+        // The batch holds the copies, too: what is owed is what came without them, less what they were.
+        debt = isCompactionDue ? max(0, debt + encoder.bytes - 2 * copied) : 0
+        try finish(point)
+    }
+
+    /// Copies and appended bytes take turns; a step is bounded, but for a batch that was larger itself.
+    private var copyBudget: Int { min(max(debt, 1 << 10), max(256 << 10, encoder.bytes)) }
+
+    /// Writes and syncs what has been encoded, and takes it up.
+    func write(usingReserve: Bool) throws {
+        do {
+            let segment = try segment(for: encoder.bytes + JournalFormat.endMarkBytes, usingReserve: usingReserve)
+            encoder.end(batch: nextBatch, seed: segment.file.seed, offset: segment.end)
+            segment.isDirty = true
+            try segment.file.file.write(encoder.buffer, at: segment.end)
+            let start = ContinuousClock.now
+            if options.syncs { try finally(segment.file.file.sync) }
+            count(start.duration(to: .now))
+            apply(to: segment)
+        } catch let error as FileError where error.isFull {
+            isFull = true
+            throw error
+        } catch {
+            hasFailed = true
+            throw error
+        }
+    }
+
+    /// What fails here fails for good, full or not: nobody knows what is on the disk.
+    func finally<Value>(_ body: () throws(FileError) -> Value) throws -> Value {
+        do {
+            return try body()
+        } catch {
+            hasFailed = true
+            throw error.isFull ? FileError(error.operation, error.path, code: Errno.ioError.rawValue) : error
+        }
+    }
+
+    private func count(_ wait: Duration) {
+        let parts = wait.components
+        let microseconds = UInt64(parts.seconds) * 1_000_000 + UInt64(parts.attoseconds / 1_000_000_000_000)
+        counted.syncMicroseconds += microseconds
+        counted.syncMicrosecondsMax = max(counted.syncMicrosecondsMax, microseconds)
+    }
+
+    /// The longest wait is that since it was asked for.
+    package func forgetLongestWait() { counted.syncMicrosecondsMax = 0 }
+
+    private func apply(to segment: Segment) {
+        encoder.buffer.withUnsafeReadableBytes { bytes in
+            var at = 0
+            while let head = RecordHead(unchecked: bytes, at: at) {
+                let place = RecordPlace(
+                    segment: segment.number,
+                    offset: UInt32(segment.end + at),
+                    bytes: UInt32(head.bytes)
+                )
+                let isUnderstood = index.apply(head.kind, head.body(bytes, at: at), at: place)
+                precondition(isUnderstood, "a record of its own cannot be read")
+                at += head.bytes
+            }
+        }
+        segment.end += encoder.bytes
+        nextBatch += 1
+    }
+
+    /// The segment that the next batch goes to.
+    private func segment(for bytes: Int, usingReserve: Bool) throws -> Segment {
+        if hasCurrent, !wantsNewSegment, let current = index.segments.last, current.end + bytes <= current.capacity { return current }
+        let spare = try spare(for: JournalFormat.headerBytes + bytes, usingReserve: usingReserve)
+        let number = (index.segments.last?.number ?? index.firstSegment - 1) + 1
+        let header = SegmentHeader(number: number, epoch: epoch, entropy: options.entropy)
+        let name = JournalFormat.segmentName(number)
+        do {
+            try spare.file.write(header.encoded, at: 0)
+            try finally(spare.file.sync)
+            try fileSystem.rename(directory.appending(spare.name), to: directory.appending(name))
+        } catch let error as FileError where error.isFull && !hasFailed {
+            keep(spare)
+            throw error
+        }
+        try finally { () throws(FileError) in try fileSystem.syncDirectory(directory) }
+        try sealCurrent()
+        let file = SegmentFile(number: number, name: name, file: spare.file, seed: header.seed)
+        let segment = Segment(file, end: JournalFormat.headerBytes, capacity: spare.capacity)
+        index.append(segment)
+        hasCurrent = true
+        wantsNewSegment = false
+        return segment
+    }
+
+    /// Nothing may stand behind the last batch that could be taken for one, once another segment has batches.
+    private func sealCurrent() throws {
+        guard hasCurrent, let current = index.segments.last else { return }
+        try finally { () throws(FileError) in
+            try current.file.file.truncate(to: current.end)
+            try current.file.file.sync()
+        }
+        current.capacity = current.end
+    }
+
+    private func spare(for bytes: Int, usingReserve: Bool) throws(FileError) -> Spare {
+        if let spare = next, bytes <= spare.capacity {
+            next = nil
+            return spare
+        }
+        if usingReserve, let spare = reserve, bytes <= spare.capacity {
+            reserve = nil
+            return spare
+        }
+        return try setAside(max(options.segmentBytes, bytes))
+    }
+
+    private func keep(_ spare: Spare) {
+        if next == nil { next = spare } else { reserve = spare }
+    }
+
+    private func setAside(_ bytes: Int) throws(FileError) -> Spare {
+        spareNames += 1
+        let name = "spare-\(spareNames)"
+        let path = directory.appending(name)
+        let file = try fileSystem.open(path, creates: true)
+        do {
+            try file.allocate(bytes)
+        } catch {
+            try fileSystem.remove(path)
+            throw error
+        }
+        return Spare(name: name, file: file, capacity: bytes)
+    }
+
+    /// Sets the files aside that will be needed, as far as there is room.
+    package func prepare() throws {
+        guard !hasFailed else { return }
+        do throws(FileError) {
+            // The reserve comes first: without it a full disk does not heal.
+            var largest = index.segments.reduce(options.segmentBytes) { max($0, $1.end) }
+            // Copies come in more batches than what they are copied from.
+            largest += largest / 64 + 4_096
+            if let spare = reserve {
+                if spare.capacity < largest {
+                    try spare.file.allocate(largest)
+                    reserve?.capacity = largest
+                }
+            } else {
+                reserve = try setAside(largest)
+            }
+            if next == nil { next = try setAside(options.segmentBytes) }
+        } catch let error where error.isFull {
+            // It is tried again after the next batch.
+        } catch {
+            hasFailed = true
+            throw error
+        }
+    }
+}

@@ -1,0 +1,48 @@
+import MQTTCore
+import MQTTPackets
+import Testing
+
+@Suite("Simulation of the whole core with crashes")
+struct CrashSimulationTests {
+    @Test(
+        "whenever the process ends: what was acknowledged is there, QoS 2 exactly once, order kept, sessions and retained as promised",
+        arguments: 0..<Seeds.chunks
+    )
+    func everything(chunk: Int) { simulate(Seeds.chunk(chunk), Self.makeWorld, Self.run) }
+
+    private static func makeWorld(_ seed: UInt64, isLogging: Bool) -> World {
+        var random = SeededGenerator(seed: seed ^ 0xC4A5)
+        var configuration = World.configuration(&random)
+        configuration.isDurable = true
+        let world = World(configuration, seed: random.next(), isLogging: isLogging)
+        world.takesLate = !world.isStrict
+        world.addClients()
+        return world
+    }
+
+    private static func run(_ world: World) throws {
+        try world.comeToRest()
+        for client in world.clients where client.plan.publishes {
+            for _ in 0..<3 { world.publishSomething(client) }
+        }
+        try world.comeToRest()
+        for client in world.clients where client.plan.isStable {
+            for wanted in client.plan.subscriptions { world.subscribe(client, [wanted]) }
+        }
+        try world.comeToRest()
+        try world.checkFirstReplay()
+        world.isEarly = false
+        let oneIn = world.random.pick([50, 200, 800])
+        for step in 0..<(300 + world.random.below(3_000)) {
+            try world.step()
+            if world.random.oneIn(oneIn) { try world.crash() }
+            if step % 50 == 0 { try world.checkFigures() }
+        }
+        try world.comeToRest()
+        try world.checkNothingIsLeftOver()
+        try world.checkDeliveries()
+        try world.checkRoutes()
+        try world.checkRetained()
+        try world.endEverything()
+    }
+}
