@@ -105,7 +105,9 @@ let package = Package(
         ),
         .testTarget(
             name: "MQTTJournalTests",
-            dependencies: ["MQTTJournal", "MQTTStore", "MQTTStoreTesting", "MQTTPackets", nio, system],
+            dependencies: [
+                "MQTTJournal", "MQTTStore", "MQTTStoreTesting", "MQTTPackets", "CApusPlatform", nio, system,
+            ],
             swiftSettings: strict
         ),
         .testTarget(
@@ -119,7 +121,9 @@ let package = Package(
         .testTarget(
             name: "SimulationTests",
             dependencies: [
-                "MQTTCore", "MQTTSessions", "MQTTRouting", "MQTTStore", "MQTTJournal", "MQTTPackets", nio, system,
+                "MQTTCore", "MQTTSessions", "MQTTRouting", "MQTTStore", "MQTTStoreTesting", "MQTTJournal",
+                "MQTTPackets", nio,
+                system,
             ],
             swiftSettings: strict
         ),

@@ -88,6 +88,12 @@ extension BrokerCore {
         waitingConnections.append(Int32(c))
     }
 
+    /// The ticket that something waits for.
+    @inline(__always)
+    func awaited(_ ticket: UInt64, _ wait: Waits) -> UInt64 {
+        configuration.skippedWaits.isDisjoint(with: wait) ? ticket : 0
+    }
+
     /// Puts an answer behind those that wait on this connection.
     mutating func wait(_ c: Int, _ answer: WaitingAnswer) {
         if connections[c].waiting.isEmpty { waitingConnections.append(Int32(c)) }

@@ -199,7 +199,7 @@ extension BrokerCore {
                 keepAlive: connect.keepAlive
             )
         )
-        let ticket = sessions[session(of: c)].lastTicket
+        let ticket = awaited(sessions[session(of: c)].lastTicket, .connack)
         if ticket > committed {
             // Nothing else enters the send buffer before CONNACK, and it waits for all that the session ever changed.
             connections[c].state = .awaitingCommit

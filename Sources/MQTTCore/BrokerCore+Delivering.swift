@@ -7,8 +7,6 @@ import NIOCore
 extension BrokerCore {
     /// Bytes of a queue that is not full when all queues together are.
     private static var queuedBytesUnlimited: Int { 64 << 10 }
-    /// Messages that count as sent, of which one is to be sent.
-    private static var sendMarkStep: UInt64 { 200 }
     /// Bytes of a send buffer that takes more although all together are full.
     private static var sendBufferBytesUnlimited: Int { 16 << 10 }
 
@@ -225,41 +223,6 @@ extension BrokerCore {
         dropping.append(Int32(s))
     }
 
-    /// The last change is the queueing.
-    private mutating func change(
-        _ s: Int,
-        queueing message: Message,
-        _ qos: QoS,
-        _ isRetained: Bool,
-        _ identifiers: [UInt32],
-        _ group: UInt32
-    ) {
-        guard sessions[s].state.isPersistent else { return }
-        let number = sessions[s].state.outbound.end
-        // It can be sent as soon as it is committed: then it need not wait once more for the mark.
-        let isNext = sessions[s].connection >= 0 && sessions[s].state.outbound.queued < limits.inFlightMax
-        if qos == .exactlyOnce && isNext && sessions[s].state.outbound.sendMark <= number {
-            change(s) { .sendMark(incarnation: $0, end: number + 1) }
-            sessions[s].state.outbound.raiseSendMark(to: number + 1, ticket: ticket)
-        }
-        let stored = StoredMessage(
-            number: number,
-            message: message,
-            qos: qos,
-            isRetained: isRetained,
-            identifiers: identifiers,
-            sharedFilter: group == 0 ? "" : tree.group(id: group).map { tree.groups[Int($0)].filter } ?? ""
-        )
-        change(s) { .queued(stored, incarnation: $0) }
-    }
-
-    /// Messages of QoS 2 from here on count as sent, once that is committed.
-    private mutating func raiseSendMark(_ s: Int, from number: UInt64) {
-        let end = min(sessions[s].state.outbound.end, number + Self.sendMarkStep)
-        change(s) { .sendMark(incarnation: $0, end: end) }
-        sessions[s].state.outbound.raiseSendMark(to: end, ticket: ticket)
-    }
-
     /// Sends what quota, commit and send buffer allow: redeliveries, then the queue, then retained messages still owed.
     ///
     /// A replay's step queues a message, which asks for a pump again: the one that runs already goes on with it.
@@ -268,13 +231,14 @@ extension BrokerCore {
         connections[c].isPumping = true
         defer { connections[c].isPumping = false }
         let s = session(of: c)
+        let mayBeSent = configuration.skippedWaits.isDisjoint(with: .publishExactlyOnce) ? committed : .max
         while true {
             guard connections[c].output.bytes < limits.sendBufferBytesPaced, takesMore(c) else {
                 return becomeHungry(c)
             }
             // What a client does not take is not added to: it goes on when it is writable again.
             guard connections[c].isWritable else { return }
-            let (quota, bytesMax, committed) = (connections[c].sendQuota, limits.inFlightBytesMax, committed)
+            let (quota, bytesMax, committed) = (connections[c].sendQuota, limits.inFlightBytesMax, mayBeSent)
             let lastTicket = sessions[s].lastTicket
             let step = withQueue(s) {
                 $0.outbound.nextStep(quota: quota, bytesMax: bytesMax, committed: committed, lastTicket: lastTicket)
@@ -292,7 +256,7 @@ extension BrokerCore {
                 answer(
                     c,
                     .pubrel(Acknowledgement(packetID: OutboundQueue.packetID(number))),
-                    after: sessions[s].lastTicket
+                    after: awaited(sessions[s].lastTicket, .pubrel)
                 )
             case .nothing:
                 guard !sessions[s].replays.isEmpty else { return }
@@ -340,12 +304,6 @@ extension BrokerCore {
             finish(entry.number, s)
         }
         return isSent
-    }
-
-    /// The client may hold this identifier for received: with another message it would be taken for the same.
-    private mutating func retire(_ packetID: UInt16, _ s: Int) {
-        sessions[s].state.outbound.retire(packetID)
-        change(s) { .retired(incarnation: $0, packetID: packetID) }
     }
 
     mutating func finish(_ number: UInt64, _ s: Int) {
@@ -397,7 +355,7 @@ extension BrokerCore {
 
     /// PUBREL or PUBCOMP: it waits for the last change of its session.
     private mutating func sendAnswer(_ c: Int, _ kind: PacketKind, _ id: UInt16, _ reason: ReasonCode, _ s: Int) {
-        let needed = sessions[s].lastTicket
+        let needed = awaited(sessions[s].lastTicket, kind == .pubrel ? .pubrel : .pubcomp)
         if needed > committed || !connections[c].waiting.isEmpty {
             let acknowledgement = Acknowledgement(packetID: id, reasonCode: reason)
             let packet = kind == .pubrel ? Packet.pubrel(acknowledgement) : .pubcomp(acknowledgement)

@@ -83,7 +83,7 @@ extension BrokerCore {
         case .route: _ = authorizeAndRoute(bytes, view, expiresAt: expiresAt, s)
         case .routeThenAcknowledge:
             let reason = authorizeAndRoute(bytes, view, expiresAt: expiresAt, s)
-            acknowledge(c, view, reason, after: ticket > before ? ticket : 0)
+            acknowledge(c, view, reason, after: awaited(ticket > before ? ticket : 0, .puback))
         case .routeThenReceive:
             change(s) { .packetReceived(incarnation: $0, packetID: view.packetID) }
             let reason = authorizeAndRoute(bytes, view, expiresAt: expiresAt, s)
@@ -91,11 +91,11 @@ extension BrokerCore {
                 sessions[s].state.inbound.released(view.packetID)  // [MQTT-4.3.3-9]
                 change(s) { .packetReleased(incarnation: $0, packetID: view.packetID) }
             }
-            acknowledge(c, view, reason, after: ticket > before ? ticket : 0)
+            acknowledge(c, view, reason, after: awaited(ticket > before ? ticket : 0, .pubrec))
         case .receiveAgain:
             // While the first answer waits there is no second one.
             guard !connections[c].waitingPubrecs.contains(view.packetID) else { return }
-            acknowledge(c, view, .success, after: sessions[s].lastTicket)
+            acknowledge(c, view, .success, after: awaited(sessions[s].lastTicket, .repeatedPubrec))
         case .disconnect(let reason): throw DecodingError(reason, "more than \(limits.receiveMaximum) unacknowledged")
         }
     }

@@ -17,7 +17,7 @@ extension BrokerCore {
         }
         let suback = Suback(packetID: subscribe.packetID, reasonCodes: reasonCodes)
         pauseForReplays(s, c)
-        answer(c, .suback(suback), after: sessions[s].lastTicket)
+        answer(c, .suback(suback), after: awaited(sessions[s].lastTicket, .suback))
         pump(c)
         tellSubscribed(subscribe, reasonCodes, clientID)
     }
@@ -97,7 +97,7 @@ extension BrokerCore {
         }
         if !groups.isEmpty { redistribute(from: s, onlyUnsent: true) { groups.contains($0) } }
         let unsuback = Unsuback(packetID: unsubscribe.packetID, reasonCodes: reasonCodes)
-        answer(c, .unsuback(unsuback), after: sessions[s].lastTicket)
+        answer(c, .unsuback(unsuback), after: awaited(sessions[s].lastTicket, .unsuback))
         tellUnsubscribed(unsubscribe, reasonCodes, clientID)
     }
 

@@ -17,8 +17,28 @@ package struct CoreConfiguration: Sendable {
     package var systemTopics = SystemTopicsConfiguration()
     /// Whether what is acknowledged has to be committed first.
     package var isDurable = false
+    /// Only for tests, which show that a simulation sees what is missing.
+    package var skippedWaits: Waits = []
 
     package init() {}
+}
+
+/// What leaves after a commit.
+package struct Waits: OptionSet, Sendable, Hashable {
+    package let rawValue: UInt16
+
+    package init(rawValue: UInt16) { self.rawValue = rawValue }
+
+    package static var puback: Waits { Waits(rawValue: 1) }
+    package static var pubrec: Waits { Waits(rawValue: 2) }
+    package static var pubcomp: Waits { Waits(rawValue: 4) }
+    package static var publishExactlyOnce: Waits { Waits(rawValue: 8) }
+    package static var pubrel: Waits { Waits(rawValue: 16) }
+    package static var suback: Waits { Waits(rawValue: 32) }
+    package static var unsuback: Waits { Waits(rawValue: 64) }
+    package static var connack: Waits { Waits(rawValue: 128) }
+    package static var repeatedPubrec: Waits { Waits(rawValue: 256) }
+    package static var sendMark: Waits { Waits(rawValue: 512) }
 }
 
 /// A connection, for as long as it lasts.

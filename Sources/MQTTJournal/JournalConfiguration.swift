@@ -15,6 +15,7 @@ public struct JournalConfiguration: Sendable {
     /// stored.
     public var segmentBytes: Int = 64 << 20
 
+    /// The defaults.
     public init() {}
 }
 
@@ -31,6 +32,7 @@ public enum JournalError: Error, Sendable, Hashable, CustomStringConvertible {
     /// It was not opened, was closed, or could not make a change last before.
     case notOpen
 
+    /// What a log says of it.
     public var description: String {
         switch self {
         case .damaged(let file, let offset): "\(file) is damaged at byte \(offset)"

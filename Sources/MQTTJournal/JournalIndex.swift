@@ -187,6 +187,7 @@ struct JournalIndex {
             )
             take(entry, messageBytes: messageBytes)
             if let before = session.queue.insert(entry) { release(before) }
+            if !isReading { session.queue.settle() }
         }
     }
 
@@ -232,7 +233,7 @@ struct JournalIndex {
 
     private mutating func remove(_ session: JournalSession) {
         if let anchor = session.anchor { count(-session.stateBytes, in: anchor.segment) }
-        session.queue.forEach { release($0) }
+        session.queue.visitAll { release($0) }
         sessions[session.incarnation] = nil
         lastSession = nil
     }

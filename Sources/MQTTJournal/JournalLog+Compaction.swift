@@ -25,7 +25,11 @@ extension JournalLog {
 
     /// One step where the disk is full; false where it cannot help.
     package func compactFull(budgetBytes: Int = 256 << 10) throws -> Bool {
-        guard totalBytes - index.liveBytes > options.segmentBytes / 4 else { return false }
+        guard let first = index.segments.first?.number, let last = index.segments.last?.number else { return false }
+        // Once through all segments: until something ends, a second time finds nothing.
+        let end = fullPassEnd ?? last
+        fullPassEnd = end
+        guard first <= end, totalBytes - index.liveBytes > options.segmentBytes / 4 else { return false }
         return try compact(budgetBytes: budgetBytes, isForced: true, usingReserve: true)
     }
 

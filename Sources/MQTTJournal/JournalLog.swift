@@ -55,6 +55,8 @@ package final class JournalLog {
     var compactionPoint: CompactionPoint?
     /// Bytes that were appended since compaction became due, less those that it copied.
     var debt = 0
+    /// The last segment when compaction for want of room began.
+    var fullPassEnd: UInt32?
     let window = ReadWindow()
     /// Whether the next batch goes to a segment of its own.
     var wantsNewSegment = false
@@ -85,8 +87,9 @@ package final class JournalLog {
     /// Figures as of now.
     package var statistics: StoreStatistics {
         var statistics = counted
-        statistics.liveBytes = index.liveBytes
         statistics.totalBytes = totalBytes
+        // A session counts as what a copy of its state takes, which may be more than the records that it came from.
+        statistics.liveBytes = min(index.liveBytes, statistics.totalBytes)
         statistics.isFull = isFull
         return statistics
     }
@@ -103,6 +106,7 @@ package final class JournalLog {
         guard encoder.bytes > 0 else { return }
         try write(usingReserve: false)
         isFull = false
+        fullPassEnd = nil
         counted.commits += 1
         counted.changes += UInt64(changes.count)
         // The batch holds the copies, too: what is owed is what came without them, less what they were.
@@ -173,7 +177,9 @@ package final class JournalLog {
 
     /// The segment that the next batch goes to.
     private func segment(for bytes: Int, usingReserve: Bool) throws -> Segment {
-        if hasCurrent, !wantsNewSegment, let current = index.segments.last, current.end + bytes <= current.capacity { return current }
+        if hasCurrent, !wantsNewSegment, let current = index.segments.last, current.end + bytes <= current.capacity {
+            return current
+        }
         let spare = try spare(for: JournalFormat.headerBytes + bytes, usingReserve: usingReserve)
         let number = (index.segments.last?.number ?? index.firstSegment - 1) + 1
         let header = SegmentHeader(number: number, epoch: epoch, entropy: options.entropy)

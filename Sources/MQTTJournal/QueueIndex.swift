@@ -214,7 +214,7 @@ struct QueueIndex: Sendable {
     }
 
     /// Calls `body` with each entry that is not over.
-    func forEach(_ body: (QueueEntry) -> Void) {
+    func visitAll(_ body: (QueueEntry) -> Void) {
         for entry in entries where !entry.isOver { body(entry) }
         for stray in strays {
             for entry in stray where !entry.isOver { body(entry) }

@@ -114,20 +114,18 @@ struct Recovery {
 
     /// Takes away what a loss of power has left behind the last batch, before anything is written anew.
     private mutating func cut() throws {
-        var isRemoved = false
         while let last = index.segments.last, last.end <= JournalFormat.headerBytes {
             try fileSystem.remove(directory.appending(last.file.name))
             index.removeLastSegment()
-            isRemoved = true
         }
-        if isRemoved { try fileSystem.syncDirectory(directory) }
+        // A process that was killed has left what it wrote and did not sync to the system. It counts from here on, so it
+        // has to last before anything is built on it.
+        try fileSystem.syncDirectory(directory)
         guard let last = index.segments.last else { return }
-        if last.isDirty || last.capacity > last.end {
-            try last.file.file.truncate(to: last.end)
-            try last.file.file.sync()
-            last.capacity = last.end
-            last.isDirty = false
-        }
+        if last.isDirty || last.capacity > last.end { try last.file.file.truncate(to: last.end) }
+        try last.file.file.sync()
+        last.capacity = last.end
+        last.isDirty = false
     }
 
     private mutating func removeOld() throws {
@@ -194,7 +192,9 @@ extension JournalLog {
         let countMax = min(count, max(0, bytes) / JournalPage.emptyBytes + 1)
         let entries = session.queue.entries(from: number, count: countMax)
         var files: [UInt32: SegmentFile] = [:]
-        for entry in entries where files[entry.segment] == nil { files[entry.segment] = index.segment(entry.segment)?.file }
+        for entry in entries where files[entry.segment] == nil {
+            files[entry.segment] = index.segment(entry.segment)?.file
+        }
         return JournalPage(entries: entries, files: files, bytesMax: bytes)
     }
 

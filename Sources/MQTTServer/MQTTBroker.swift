@@ -22,9 +22,9 @@ import Darwin
 /// ```
 public final class MQTTBroker: Service {
     private let configuration: BrokerConfiguration
-    private let store: any MessageStore
-    private let logger: Logger
-    private let core: SharedCore
+    let store: any MessageStore
+    let logger: Logger
+    let core: SharedCore
     private let loops: Int
     private let limits: Limits
     private let listening = ListeningState()
@@ -32,7 +32,7 @@ public final class MQTTBroker: Service {
     /// Of Apus.
     public static let version = "0.1.0"
     /// How long the store has for what changes while the broker ends.
-    private static let lastCommitsTime = Duration.seconds(3)
+    static let lastCommitsTime = Duration.seconds(3)
     /// Files that are not connections.
     private static let filesKept: Int64 = 100
 
@@ -100,7 +100,7 @@ public final class MQTTBroker: Service {
         return counts
     }
 
-    private func logger(_ category: LogCategory) -> Logger {
+    func logger(_ category: LogCategory) -> Logger {
         var logger = logger
         logger[metadataKey: "category"] = "\(category.rawValue)"
         if let level = configuration.logLevels[category] { logger.logLevel = level }
@@ -137,35 +137,6 @@ public final class MQTTBroker: Service {
             throw error
         }
         await store.close()
-    }
-
-    /// Takes up what the store has kept.
-    private func restore() async throws {
-        guard store.isDurable else { return }
-        let state = try await store.open()
-        core.begin(at: WallClock.brokerTime(after: state.broker))
-        core.withLock { core, now in core.restore(state, at: now) }
-        for session in state.sessions where session.queuedMessages > 0 { try await restoreMessages(of: session) }
-        core.withLock { core, now in core.restored(state, at: now) }
-        guard !state.sessions.isEmpty || !state.retained.isEmpty else { return }
-        logger(.broker).notice(
-            "restored",
-            metadata: [
-                "sessions": "\(state.sessions.count)", "retained": "\(state.retained.count)",
-                "messages": "\(state.sessions.reduce(0) { $0 + $1.queuedMessages })",
-            ]
-        )
-    }
-
-    private func restoreMessages(of session: StoredSession) async throws {
-        let incarnation = session.incarnation
-        var number: UInt64 = 0
-        while true {
-            let page = try await store.messages(of: incarnation, from: number, count: 10_000, bytes: 16 << 20)
-            guard let last = page.last else { return }
-            number = last.number + 1
-            core.withLock { core, _ in core.restore(page, of: incarnation, clientID: session.clientID) }
-        }
     }
 
     private func serveRestored(on group: MultiThreadedEventLoopGroup) async throws {
@@ -210,25 +181,6 @@ public final class MQTTBroker: Service {
                 tasks.cancelAll()
                 throw error
             }
-        }
-    }
-
-    /// A store that does not answer does not keep the broker from ending.
-    private func giveUpCommitting(_ committing: Task<Void, any Error>, _ peers: [LoopDriver.Peer]) -> Task<Void, Never>
-    {
-        Task { [core, logger] in
-            do {
-                try await Task.sleep(for: Self.lastCommitsTime)
-            } catch {
-                return
-            }
-            logger.error("the store does not answer: the last changes, which nobody was told of, may be lost")
-            let loops = core.withLock { core, _ in
-                core.storeFailed()
-                return core.loopsToWake(besides: -1)
-            }
-            for loop in loops { peers[loop].wake() }
-            committing.cancel()
         }
     }
 

@@ -27,6 +27,7 @@ public protocol MessageStore: Sendable {
 public struct StoreStatistics: Sendable, Equatable {
     /// Batches that were committed, and changes in them.
     public var commits: UInt64 = 0
+    /// Changes in all batches.
     public var changes: UInt64 = 0
     /// Microseconds that all commits waited for the disk or the server.
     public var syncMicroseconds: UInt64 = 0
@@ -34,10 +35,12 @@ public struct StoreStatistics: Sendable, Equatable {
     public var syncMicrosecondsMax: UInt64 = 0
     /// Bytes that hold something which is not over, and all bytes.
     public var liveBytes: Int = 0
+    /// Bytes of all that is kept.
     public var totalBytes: Int = 0
     /// Whether there is no room for more; nothing is acknowledged meanwhile.
     public var isFull = false
 
+    /// All zero.
     public init() {}
 }
 

@@ -29,6 +29,7 @@ public struct StoredBroker: Sendable, Hashable {
     /// Versions up to this one have been given to retained messages.
     public var lastRetainedVersion: UInt64
 
+    /// All of it.
     public init(time: Int64, wallClock: Int64, lastIncarnation: UInt64, lastRetainedVersion: UInt64) {
         self.time = time
         self.wallClock = wallClock
@@ -39,17 +40,21 @@ public struct StoredBroker: Sendable, Hashable {
 
 /// A session without its messages.
 public struct StoredSession: Sendable {
+    /// Its own, for ever.
     public let incarnation: UInt64
+    /// Of its client.
     public let clientID: String
     /// Seconds that it outlives its connection; `UInt32.max` for ever, 0 where it is stored for its will alone.
     public var expiryInterval: UInt32
     /// In the time of the broker; nil where the session was connected.
     public var disconnectedAt: Int64?
+    /// Of the connection that is there or has just gone.
     public var will: Will?
     /// One for each filter, in any order.
     public var subscriptions: [StoredSubscription] = []
     /// QoS 2 packet identifiers that were received and not released.
     public var receivedPacketIDs: [UInt16] = []
+    /// Packet identifiers that no message is to be given any more.
     public var retiredPacketIDs: [UInt16] = []
     /// Messages of QoS 2 with numbers below this one may have been sent.
     public var sendMark: UInt64 = 0
@@ -62,6 +67,7 @@ public struct StoredSession: Sendable {
     /// Topics of which the retained message was queued before its turn, and the sequence up to which that holds.
     public var pulledTopics: [String: UInt64] = [:]
 
+    /// A session that has nothing yet.
     public init(incarnation: UInt64, clientID: String, expiryInterval: UInt32) {
         self.incarnation = incarnation
         self.clientID = clientID
@@ -73,10 +79,12 @@ public struct StoredSession: Sendable {
 public struct StoredSubscription: Sendable, Hashable {
     /// As the client wrote it, with `$share/` where it is shared.
     public var filter: String
+    /// What it wants.
     public var options: SubscriptionOptions
     /// 0 is none.
     public var identifier: UInt32
 
+    /// All of it.
     public init(filter: String, options: SubscriptionOptions, identifier: UInt32) {
         self.filter = filter
         self.options = options
@@ -100,6 +108,7 @@ public struct StoredMessage: Sendable {
     /// The filter of the shared subscription that it was queued for, with `$share/`; empty where there is none.
     public var sharedFilter: String
 
+    /// At QoS 1 or 2.
     public init(
         number: UInt64,
         message: Message?,
@@ -119,10 +128,12 @@ public struct StoredMessage: Sendable {
 
 /// The retained message of a topic.
 public struct StoredRetained: Sendable {
+    /// Never without payload.
     public var message: Message
     /// Ascending in the order in which retained messages were set.
     public var version: UInt64
 
+    /// With the version that it was given.
     public init(_ message: Message, version: UInt64) {
         self.message = message
         self.version = version
@@ -131,6 +142,7 @@ public struct StoredRetained: Sendable {
 
 /// The retained messages that a subscription of a session is still owed.
 public struct StoredReplay: Sendable, Hashable {
+    /// As it was made.
     public var subscription: StoredSubscription
     /// Newer messages are not owed.
     public var versionMax: UInt64
@@ -139,6 +151,7 @@ public struct StoredReplay: Sendable, Hashable {
     /// Ascending in the order in which the session's replays began.
     public var sequence: UInt64
 
+    /// All of it.
     public init(subscription: StoredSubscription, versionMax: UInt64, through: String, sequence: UInt64) {
         self.subscription = subscription
         self.versionMax = versionMax

@@ -93,7 +93,8 @@ package struct ChangeGenerator {
                 message: message,
                 qos: random.oneIn(2) ? .exactlyOnce : .atLeastOnce,
                 isRetained: random.oneIn(4),
-                identifiers: random.oneIn(3) ? (0...random.below(3)).map { _ in UInt32(1 + random.below(268_435_455)) } : [],
+                identifiers: random.oneIn(3)
+                    ? (0...random.below(3)).map { _ in UInt32(1 + random.below(268_435_455)) } : [],
                 sharedFilter: random.oneIn(5) ? "$share/group/" + random.pick(Self.names) : ""
             )
             append(.queued(queued, incarnation: receiver))

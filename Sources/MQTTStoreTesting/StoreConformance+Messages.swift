@@ -71,7 +71,9 @@ extension StoreConformance {
             try await trial.commit(.finished(incarnation: 1, number: 1))
         },
         Case("a message that was received has no payload any more, until it is over") { trial in
-            try await trial.commit([StoreTrial.began(1)] + (0..<4).map { StoreTrial.queued($0, 1, StoreTrial.message()) })
+            try await trial.commit(
+                [StoreTrial.began(1)] + (0..<4).map { StoreTrial.queued($0, 1, StoreTrial.message()) }
+            )
             try await trial.commit([1, 2, 9].map { .received(incarnation: 1, number: $0) })
             try await trial.check()
             try await trial.commit(.finished(incarnation: 1, number: 1), .received(incarnation: 1, number: 1))
@@ -79,7 +81,9 @@ extension StoreConformance {
             try await trial.commit(StoreTrial.queued(4, 1, StoreTrial.message()), .received(incarnation: 1, number: 4))
         },
         Case("messages end in any order, and the end of one that is not there is ignored") { trial in
-            try await trial.commit([StoreTrial.began(1)] + (0..<50).map { StoreTrial.queued($0, 1, StoreTrial.message()) })
+            try await trial.commit(
+                [StoreTrial.began(1)] + (0..<50).map { StoreTrial.queued($0, 1, StoreTrial.message()) }
+            )
             for number in [49, 0, 25, 24, 1, 48, 25] as [UInt64] {
                 try await trial.commit(.finished(incarnation: 1, number: number))
             }
@@ -95,11 +99,16 @@ extension StoreConformance {
             )
         },
         Case("the next number outlives the messages") { trial in
-            try await trial.commit([StoreTrial.began(1)] + (3..<90).map { StoreTrial.queued($0, 1, StoreTrial.message()) })
+            try await trial.commit(
+                [StoreTrial.began(1)] + (3..<90).map { StoreTrial.queued($0, 1, StoreTrial.message()) }
+            )
             try await trial.commit((3..<90).map { .finished(incarnation: 1, number: $0) })
             try await trial.check()
             try await trial.check()
-            try await trial.commit(StoreTrial.queued(100, 1, StoreTrial.message()), .finished(incarnation: 1, number: 100))
+            try await trial.commit(
+                StoreTrial.queued(100, 1, StoreTrial.message()),
+                .finished(incarnation: 1, number: 100)
+            )
         },
     ]
 

@@ -6,7 +6,9 @@ extension StoreConformance {
     static let pagingCases: [Case] = [
         Case("messages are read page by page, from any number on, over gaps") { trial in
             let numbers = [0, 1, 2, 10, 11, 500, 65_534, 65_535, 65_536, 1 << 33, 1 << 33 + 1] as [UInt64]
-            try await trial.commit([StoreTrial.began(1)] + numbers.map { StoreTrial.queued($0, 1, StoreTrial.message()) })
+            try await trial.commit(
+                [StoreTrial.began(1)] + numbers.map { StoreTrial.queued($0, 1, StoreTrial.message()) }
+            )
             for _ in 0..<2 {
                 for number in numbers + numbers.map({ $0 + 1 }) + [.max] {
                     for count in [1, 2, 5, 100] {

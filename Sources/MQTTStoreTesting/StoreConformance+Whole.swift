@@ -33,14 +33,21 @@ extension StoreConformance {
             }
             try await trial.commit(.retainedCleared(topic: "a"), .finished(incarnation: 1, number: 1))
             try await trial.check()
-            try await trial.commit((0..<3).map { .finished(incarnation: 1, number: $0) } + [.sessionEnded(incarnation: 2)])
+            try await trial.commit(
+                (0..<3).map { .finished(incarnation: 1, number: $0) } + [.sessionEnded(incarnation: 2)]
+            )
         },
         Case("names are told apart by their bytes: canonically equivalent ones are not the same") { trial in
             let names = ["é", "e\u{301}", "Ω", "\u{2126}"]
             try await trial.commit(names.enumerated().map { StoreTrial.began(UInt64($0.offset + 1), $0.element) })
             for (index, name) in names.enumerated() {
                 let subscription = StoreTrial.subscription(name)
-                let replay = StoredReplay(subscription: subscription, versionMax: 1, through: name, sequence: UInt64(index))
+                let replay = StoredReplay(
+                    subscription: subscription,
+                    versionMax: 1,
+                    through: name,
+                    sequence: UInt64(index)
+                )
                 try await trial.commit(
                     .retained(StoredRetained(StoreTrial.message(name, "\(index)"), version: UInt64(index + 1))),
                     .subscribed(subscription, incarnation: 1),

@@ -39,7 +39,9 @@ extension StoreContents {
             differences.append("\(title): there are \(expected.count), found \(page.count)")
         }
         if page.count < min(count, expected.count), Self.mostBytes(of: page) < bytes {
-            differences.append("\(title): found \(page.count), there are \(expected.count), and the bytes are not reached")
+            differences.append(
+                "\(title): found \(page.count), there are \(expected.count), and the bytes are not reached"
+            )
         }
         if Self.leastBytes(of: page.dropLast()) >= bytes {
             differences.append("\(title): found \(page.count), though fewer have the bytes")
@@ -49,7 +51,9 @@ extension StoreContents {
 
     /// Whether a store counts topics, properties or what is around them is left to it, within bounds.
     private static func mostBytes(of page: [StoredMessage]) -> Int {
-        page.reduce(0) { $0 + 1_024 + ($1.message?.encodedBytes ?? 0) + $1.identifiers.count * 8 + $1.sharedFilter.utf8.count }
+        page.reduce(0) {
+            $0 + 1_024 + ($1.message?.encodedBytes ?? 0) + $1.identifiers.count * 8 + $1.sharedFilter.utf8.count
+        }
     }
 
     private static func leastBytes(of page: ArraySlice<StoredMessage>) -> Int {
@@ -63,8 +67,11 @@ struct Inventory {
 
     init(_ state: StoredState) {
         if let broker = state.broker {
-            add("broker", "time \(broker.time), clock \(broker.wallClock), incarnation \(broker.lastIncarnation), "
-                + "version \(broker.lastRetainedVersion)")
+            add(
+                "broker",
+                "time \(broker.time), clock \(broker.wallClock), incarnation \(broker.lastIncarnation), "
+                    + "version \(broker.lastRetainedVersion)"
+            )
         }
         for retained in state.retained {
             add(
@@ -153,7 +160,9 @@ struct Inventory {
 
     private static func describe(_ bytes: ByteBuffer) -> String {
         // FNV-1a, so that long payloads are told apart in a short line.
-        let hash = bytes.readableBytesView.reduce(0xCBF2_9CE4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
+        let hash = bytes.readableBytesView.reduce(0xCBF2_9CE4_8422_2325 as UInt64) {
+            ($0 ^ UInt64($1)) &* 0x100_0000_01B3
+        }
         return "\(bytes.readableBytes) bytes with hash \(String(hash, radix: 16))"
     }
 

@@ -136,7 +136,8 @@ extension StoreTrial {
         )
     }
 
-    static func subscription(_ filter: String, _ qos: QoS = .atLeastOnce, identifier: UInt32 = 0) -> StoredSubscription {
+    static func subscription(_ filter: String, _ qos: QoS = .atLeastOnce, identifier: UInt32 = 0) -> StoredSubscription
+    {
         StoredSubscription(filter: filter, options: SubscriptionOptions(qos: qos), identifier: identifier)
     }
 }

@@ -135,7 +135,11 @@ import Testing
             for _ in 0..<20 { try log.commit(changes.batch()) }
         }
         let published = ByteBuffer(bytes: try other.bytes("00000001.journal"))
-        let message = Message(Publish(topic: "t", payload: published, qos: .atLeastOnce), publisher: nil, expiresAt: .max)
+        let message = Message(
+            Publish(topic: "t", payload: published, qos: .atLeastOnce),
+            publisher: nil,
+            expiresAt: .max
+        )
         var contents = StoreContents()
         let first: [StoreChange] = [.sessionBegan(incarnation: 1, clientID: "c", expiryInterval: 9)]
         contents.apply(first)

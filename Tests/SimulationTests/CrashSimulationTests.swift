@@ -10,10 +10,35 @@ struct CrashSimulationTests {
     )
     func everything(chunk: Int) { simulate(Seeds.chunk(chunk), Self.makeWorld, Self.run) }
 
+    /// But that of the answer to a repeated PUBLISH, which follows a CONNACK that has waited for the first one.
+    @Test(
+        "without any one of the waits the simulation fails",
+        arguments: [
+            Waits.puback, .pubrec, .pubcomp, .publishExactlyOnce, .pubrel, .suback, .unsuback, .connack,
+            .sendMark,
+        ]
+    )
+    func missingWait(_ wait: Waits) {
+        let isSeen = (UInt64(1)...2_000).contains { seed in
+            do {
+                try Self.run(Self.makeWorld(seed, isLogging: false, skipping: wait))
+                return false
+            } catch {
+                return true
+            }
+        }
+        #expect(isSeen)
+    }
+
     private static func makeWorld(_ seed: UInt64, isLogging: Bool) -> World {
+        makeWorld(seed, isLogging: isLogging, skipping: [])
+    }
+
+    private static func makeWorld(_ seed: UInt64, isLogging: Bool, skipping: Waits) -> World {
         var random = SeededGenerator(seed: seed ^ 0xC4A5)
         var configuration = World.configuration(&random)
         configuration.isDurable = true
+        configuration.skippedWaits = skipping
         let world = World(configuration, seed: random.next(), isLogging: isLogging)
         world.takesLate = !world.isStrict
         world.addClients()

@@ -196,7 +196,8 @@ final class SimulatedClient {
         case .atMostOnce: try expect(message.qos > .atMostOnce, "\(name) gets message \(number) twice at QoS 0")
         case .atLeastOnce:
             let mayRepeat =
-                mayHaveRepetitions || received.isDuplicate || message.qos == .atLeastOnce || !publisher.plan.keepsSession
+                mayHaveRepetitions || received.isDuplicate || message.qos == .atLeastOnce
+                || !publisher.plan.keepsSession
             try expect(mayRepeat, "\(name) gets message \(number) twice without DUP")
         case .exactlyOnce:
             try expect(!publisher.plan.keepsSession, "\(name) gets message \(number) twice at QoS 2")

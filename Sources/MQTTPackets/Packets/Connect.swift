@@ -42,12 +42,18 @@ package struct Connect: Sendable, Hashable {
 
 /// The message that the server publishes when a connection ends abnormally (MQTT 5.0, section 3.1.2.5).
 public struct Will: Sendable, Hashable {
+    /// Where it is published.
     public var topic: String
+    /// What the application says.
     public var payload: ByteBuffer
+    /// With which it is published.
     public var qos: QoS
+    /// Whether it is retained.
     public var isRetained: Bool
+    /// Those of a PUBLISH, and the will delay interval.
     public var properties: Properties
 
+    /// A will; it is published to `topic`.
     public init(
         topic: String,
         payload: ByteBuffer,

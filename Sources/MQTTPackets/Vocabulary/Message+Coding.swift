@@ -40,7 +40,9 @@ extension Message {
             let propertyBytes = encoded.readInteger(as: UInt32.self),
             let payloadBytes = encoded.readInteger(as: UInt32.self),
             let expiresAt = encoded.readInteger(as: Int64.self),
-            let publisher = encoded.readString(length: Int(publisherBytes)),
+            let publisher = encoded.readBytes(length: Int(publisherBytes)).flatMap({
+                String(validating: $0, as: UTF8.self)
+            }),
             flags & Self.publisherFlag != 0 || publisherBytes == 0,
             encoded.readableBytes == Int(topicBytes) + Int(propertyBytes) + Int(payloadBytes)
         else { return nil }

@@ -1,0 +1,52 @@
+import Logging
+import MQTTCore
+import MQTTStore
+
+extension MQTTBroker {
+    /// Takes up what the store has kept.
+    func restore() async throws {
+        guard store.isDurable else { return }
+        let state = try await store.open()
+        core.begin(at: WallClock.brokerTime(after: state.broker))
+        core.withLock { core, now in core.restore(state, at: now) }
+        for session in state.sessions where session.queuedMessages > 0 { try await restoreMessages(of: session) }
+        core.withLock { core, now in core.restored(state, at: now) }
+        guard !state.sessions.isEmpty || !state.retained.isEmpty else { return }
+        logger(.broker).notice(
+            "restored",
+            metadata: [
+                "sessions": "\(state.sessions.count)", "retained": "\(state.retained.count)",
+                "messages": "\(state.sessions.reduce(0) { $0 + $1.queuedMessages })",
+            ]
+        )
+    }
+
+    private func restoreMessages(of session: StoredSession) async throws {
+        let incarnation = session.incarnation
+        var number: UInt64 = 0
+        while true {
+            let page = try await store.messages(of: incarnation, from: number, count: 10_000, bytes: 16 << 20)
+            guard let last = page.last else { return }
+            number = last.number + 1
+            core.withLock { core, _ in core.restore(page, of: incarnation, clientID: session.clientID) }
+        }
+    }
+
+    /// A store that does not answer does not keep the broker from ending.
+    func giveUpCommitting(_ committing: Task<Void, any Error>, _ peers: [LoopDriver.Peer]) -> Task<Void, Never> {
+        Task { [core, logger] in
+            do {
+                try await Task.sleep(for: Self.lastCommitsTime)
+            } catch {
+                return
+            }
+            logger.error("the store does not answer: the last changes, which nobody was told of, may be lost")
+            let loops = core.withLock { core, _ in
+                core.storeFailed()
+                return core.loopsToWake(besides: -1)
+            }
+            for loop in loops { peers[loop].wake() }
+            committing.cancel()
+        }
+    }
+}

@@ -1,0 +1,138 @@
+import CApusPlatform
+import MQTTJournal
+import MQTTPackets
+import MQTTStore
+import MQTTStoreTesting
+import NIOCore
+import SystemPackage
+import Testing
+
+@Suite struct CompactionTests {
+    private static func queued(_ number: UInt64, of incarnation: UInt64, payloadBytes: Int) -> StoreChange {
+        let payload = ByteBuffer(repeating: UInt8(truncatingIfNeeded: number), count: payloadBytes)
+        let message = Message(Publish(topic: "a/b", payload: payload, qos: .atLeastOnce))
+        return .queued(StoredMessage(number: number, message: message, qos: .atLeastOnce), incarnation: incarnation)
+    }
+
+    @Test("Three times the live bytes and four segments hold under random load", arguments: UInt64(0)..<10)
+    func boundsRandomLoad(_ seed: UInt64) throws {
+        let directory = try TemporaryDirectory()
+        let (log, _) = try JournalLog.open(directory)
+        var changes = ChangeGenerator(seed: seed)
+        changes.payloadBytesMax = 1_000
+        changes.sessions = 20
+        var most = 0
+        for _ in 0..<2_000 {
+            try log.commit(changes.batch())
+            let statistics = log.statistics
+            most = max(most, statistics.liveBytes)
+            #expect(statistics.totalBytes <= 3 * most + 4 * 4_096)
+        }
+        #expect(try log.differences(from: changes.contents) == [])
+    }
+
+    @Test("Three times the live bytes and four segments hold where queues turn over", arguments: [0, 100, 1_000])
+    func boundsChurn(_ depth: UInt64) throws {
+        let directory = try TemporaryDirectory()
+        var options = JournalLog.Options()
+        options.segmentBytes = 64 << 10
+        options.syncs = false
+        let (log, _) = try JournalLog.open(directory.path, options: options, fileSystem: LocalFileSystem())
+        try log.commit((UInt64(1)...20).map { .sessionBegan(incarnation: $0, clientID: "\($0)", expiryInterval: .max) })
+        // Some never take their messages, so that these are copied again and again.
+        for number in UInt64(0)..<200 { try log.commit([Self.queued(number, of: 20, payloadBytes: 500)]) }
+        for number in 0..<(depth * 10 + 5_000) {
+            var batch = (UInt64(1)...19).map { Self.queued(number, of: $0, payloadBytes: 40) }
+            if number >= depth { batch += (UInt64(1)...19).map { .finished(incarnation: $0, number: number - depth) } }
+            try log.commit(batch)
+            let statistics = log.statistics
+            if number > depth {
+                #expect(statistics.totalBytes <= 3 * statistics.liveBytes + 4 * options.segmentBytes)
+            }
+        }
+        #expect(try log.messages(of: 20, from: 0, count: .max, bytes: .max).count == 200)
+    }
+
+    @Test("A full disk fails a batch and keeps all others; it heals when messages end")
+    func healsFullDisk() {
+        withKnownIssue("the ends of messages have no room of their own on a full disk") { try fillAndHeal() }
+    }
+
+    private func fillAndHeal() throws {
+        let directory = try TemporaryDirectory()
+        let system = FailingFileSystem()
+        system.plan.withLock { $0.room = 40_000 }
+        var options = JournalLog.Options()
+        options.segmentBytes = 4_096
+        var contents = StoreContents()
+        do {
+            let (log, _) = try JournalLog.open(directory.path, options: options, fileSystem: system)
+            let first: [StoreChange] = [.sessionBegan(incarnation: 1, clientID: "c", expiryInterval: .max)]
+            try log.commit(first)
+            contents.apply(first)
+            var number: UInt64 = 0
+            for _ in 0..<3 {
+                // Until there is no room.
+                var isFull = false
+                while !isFull {
+                    let batch = [Self.queued(number, of: 1, payloadBytes: 600)]
+                    do {
+                        try log.commit(batch)
+                        contents.apply(batch)
+                        number += 1
+                    } catch let error as FileError {
+                        #expect(error.isFull)
+                        isFull = true
+                    }
+                }
+                #expect(log.statistics.isFull)
+                #expect(try log.differences(from: contents) == [])
+                // Small batches find room until the segment ends; compaction makes more of it.
+                for message in contents.messages(of: 1).dropLast(3) {
+                    let batch: [StoreChange] = [.finished(incarnation: 1, number: message.number)]
+                    var tries = 0
+                    while true {
+                        do {
+                            try log.commit(batch)
+                            break
+                        } catch let error as FileError where error.isFull && tries < 100 {
+                            tries += 1
+                            _ = try log.compactFull()
+                        }
+                    }
+                    contents.apply(batch)
+                }
+                while try log.compactFull() {}
+                #expect(try log.differences(from: contents) == [])
+            }
+        }
+        system.plan.withLock { $0.room = .max }
+        let (log, state) = try JournalLog.open(directory.path, options: options, fileSystem: system)
+        #expect(try log.differences(from: contents, state: state) == [])
+    }
+
+    @Test("A sync that fails is final")
+    func failedSyncIsFinal() throws {
+        let directory = try TemporaryDirectory()
+        let system = FailingFileSystem()
+        let (log, _) = try JournalLog.open(directory.path, fileSystem: system)
+        let batch: [StoreChange] = [.sessionBegan(incarnation: 1, clientID: "c", expiryInterval: 5)]
+        try log.commit(batch)
+        system.plan.withLock { $0.failsSyncs = true }
+        #expect(throws: FileError.self) { try log.commit(batch) }
+        system.plan.withLock { $0.failsSyncs = false }
+        #expect(throws: JournalError.notOpen) { try log.commit(batch) }
+        #expect(throws: JournalError.notOpen) { try log.compact() }
+    }
+
+    @Test("CRC-32C is the published one, with and without instructions of the processor")
+    func checksums() {
+        let digits = Array("123456789".utf8)
+        #expect(apus_crc32c(0, digits, digits.count) == 0xE306_9283)
+        var bytes: [UInt8] = []
+        for count in 0..<300 {
+            #expect(apus_crc32c(7, bytes, count) == apus_crc32c_portable(7, bytes, count))
+            bytes.append(UInt8(truncatingIfNeeded: count &* 31 ^ 0x5A))
+        }
+    }
+}
