@@ -75,7 +75,6 @@ extension BrokerCore {
         _ c: Int
     ) throws(DecodingError) {
         let s = session(of: c)
-        let before = ticket
         let receiveMaximum = connections[c].version == .v5 ? limits.receiveMaximum : nil
         let verdict =
             sessions[s].state.publishReceived(qos: view.qos, packetID: view.packetID, receiveMaximum: receiveMaximum)
@@ -83,7 +82,7 @@ extension BrokerCore {
         case .route: _ = authorizeAndRoute(bytes, view, expiresAt: expiresAt, s)
         case .routeThenAcknowledge:
             let reason = authorizeAndRoute(bytes, view, expiresAt: expiresAt, s)
-            acknowledge(c, view, reason, after: awaited(ticket > before ? ticket : 0, .puback))
+            acknowledge(c, view, reason, after: awaited(ticket, .puback))
         case .routeThenReceive:
             change(s) { .packetReceived(incarnation: $0, packetID: view.packetID) }
             let reason = authorizeAndRoute(bytes, view, expiresAt: expiresAt, s)
@@ -91,7 +90,7 @@ extension BrokerCore {
                 sessions[s].state.inbound.released(view.packetID)  // [MQTT-4.3.3-9]
                 change(s) { .packetReleased(incarnation: $0, packetID: view.packetID) }
             }
-            acknowledge(c, view, reason, after: awaited(ticket > before ? ticket : 0, .pubrec))
+            acknowledge(c, view, reason, after: awaited(ticket, .pubrec))
         case .receiveAgain:
             // While the first answer waits there is no second one.
             guard !connections[c].waitingPubrecs.contains(view.packetID) else { return }
@@ -129,7 +128,8 @@ extension BrokerCore {
         return levels <= limits.topicLevelsMax
     }
 
-    /// PUBACK or PUBREC. Before 5.0 a refused publish is acknowledged like any other [MQTT-3.3.5-2].
+    /// PUBACK or PUBREC. It waits for everybody's changes so far: who did not get the message may owe that to an end, an
+    /// UNSUBSCRIBE or a cleared topic that is not committed yet. Before 5.0 a refused publish is acknowledged like any other [MQTT-3.3.5-2].
     private mutating func acknowledge(
         _ c: Int,
         _ view: PublishView,
