@@ -17,6 +17,9 @@ extension BrokerCore {
         return (taken, ticket)
     }
 
+    /// Of the oldest batch that the store has not committed yet; nil where there is none.
+    package mutating func oldestUncommitted() -> UInt64? { uncommittedBatches.first?.ticket }
+
     /// What concerns no session and no topic, for the store to keep beside a batch.
     package mutating func storedBroker(wallClock: Int64) -> StoredBroker {
         StoredBroker(

@@ -298,6 +298,7 @@ extension Limits {
             "uncommitted-bytes-in-all",
             "bytes",
             \.uncommittedBytesInAllMax,
+            in: 1...(1 << 30),
             "a connection with changes among them is not read from until they are committed"
         ),
         limit("deliveries", "deliveries of a turn", \.deliveriesPerTurn, "the rest of a burst waits for the next turn"),

@@ -1,4 +1,18 @@
 import MQTTStore
+import SystemPackage
+
+extension JournalIndex {
+    /// Removes the files in front of the first segment that counts.
+    mutating func removeOldSegments(in directory: FilePath, _ fileSystem: any FileSystem) throws(FileError) {
+        var isRemoved = false
+        while let first = segments.first, first.number < firstSegment {
+            try fileSystem.remove(directory.appending(first.file.name))
+            removeFirstSegment()
+            isRemoved = true
+        }
+        if isRemoved { try fileSystem.syncDirectory(directory) }
+    }
+}
 
 /// Compaction: of the oldest segment only. Were it another, the record of an end could vanish before that of what it
 /// ends. What is live is copied with its state as of the copy; in front of the changes of a batch, since these come
@@ -43,7 +57,7 @@ extension JournalLog {
     }
 
     private func compact(budgetBytes: Int, isForced: Bool, usingReserve: Bool) throws -> Bool {
-        guard !hasFailed else { throw JournalError.notOpen }
+        if let failure { throw failure }
         encoder.clear()
         guard let point = encodeCopies(budget: budgetBytes, isForced: isForced) else {
             if let compactionFailure { throw compactionFailure }
@@ -59,15 +73,9 @@ extension JournalLog {
     func finish(_ point: CompactionPoint?) throws {
         if let point { compactionPoint = point }
         do {
-            var isRemoved = false
-            while let first = index.segments.first, first.number < index.firstSegment {
-                try fileSystem.remove(directory.appending(first.file.name))
-                index.removeFirstSegment()
-                isRemoved = true
-            }
-            if isRemoved { try fileSystem.syncDirectory(directory) }
+            try index.removeOldSegments(in: directory, fileSystem)
         } catch {
-            hasFailed = true
+            failure = error
             throw error
         }
         if next == nil || reserve == nil { try prepare() }

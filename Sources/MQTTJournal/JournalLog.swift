@@ -62,8 +62,9 @@ package final class JournalLog {
     var wantsNewSegment = false
     /// Whether the last batch found no room.
     package internal(set) var isFull = false
-    /// Whether something has failed for good.
-    package internal(set) var hasFailed = false
+    /// What has failed for good: every later commit throws it again.
+    package internal(set) var failure: (any Error)?
+    package var hasFailed: Bool { failure != nil }
     /// Why compaction has stopped for good.
     package internal(set) var compactionFailure: (any Error)?
     private(set) var counted = StoreStatistics()
@@ -98,7 +99,7 @@ package final class JournalLog {
 
     /// Makes all changes last or, where it throws, none; a `FileError` with `isFull` leaves the journal as it was.
     package func commit(_ changes: [StoreChange]) throws {
-        guard !hasFailed else { throw JournalError.notOpen }
+        if let failure { throw failure }
         encoder.clear()
         let point = isFull ? nil : encodeCopies(budget: copyBudget, isForced: false)
         let copied = encoder.bytes
@@ -132,7 +133,7 @@ package final class JournalLog {
             isFull = true
             throw error
         } catch {
-            hasFailed = true
+            failure = error
             throw error
         }
     }
@@ -142,8 +143,9 @@ package final class JournalLog {
         do {
             return try body()
         } catch {
-            hasFailed = true
-            throw error.isFull ? FileError(error.operation, error.path, code: Errno.ioError.rawValue) : error
+            let final = error.isFull ? FileError(error.operation, error.path, code: Errno.ioError.rawValue) : error
+            failure = final
+            throw final
         }
     }
 
@@ -262,7 +264,7 @@ package final class JournalLog {
         } catch let error where error.isFull {
             // It is tried again after the next batch.
         } catch {
-            hasFailed = true
+            failure = error
             throw error
         }
     }

@@ -35,7 +35,7 @@ struct Recovery {
         }
         try recovery.cut()
         recovery.index.finishReading()
-        try recovery.removeOld()
+        try recovery.index.removeOldSegments(in: directory, fileSystem)
         return (recovery, try recovery.state())
     }
 
@@ -126,16 +126,6 @@ struct Recovery {
         try last.file.file.sync()
         last.capacity = last.end
         last.isDirty = false
-    }
-
-    private mutating func removeOld() throws {
-        var isRemoved = false
-        while let first = index.segments.first, first.number < index.firstSegment {
-            try fileSystem.remove(directory.appending(first.file.name))
-            index.removeFirstSegment()
-            isRemoved = true
-        }
-        if isRemoved { try fileSystem.syncDirectory(directory) }
     }
 
     private func state() throws -> StoredState {

@@ -32,13 +32,19 @@ extension MQTTBroker {
         }
     }
 
-    /// A store that does not answer does not keep the broker from ending.
+    /// A store that does not answer, twice in a row to the same batch, does not keep the broker from ending.
     func giveUpCommitting(_ committing: Task<Void, any Error>, _ peers: [LoopDriver.Peer]) -> Task<Void, Never> {
         Task { [core, logger] in
-            do {
-                try await Task.sleep(for: Self.lastCommitsTime)
-            } catch {
-                return
+            var last: UInt64?
+            while true {
+                do {
+                    try await Task.sleep(for: Self.lastCommitTime)
+                } catch {
+                    return  // All is committed.
+                }
+                let oldest = core.withLock { core, _ in core.oldestUncommitted() }
+                if oldest != nil && oldest == last { break }
+                last = oldest
             }
             logger.error("the store does not answer: the last changes, which nobody was told of, may be lost")
             let loops = core.withLock { core, _ in

@@ -31,8 +31,8 @@ public final class MQTTBroker: Service {
 
     /// Of Apus.
     public static let version = "0.1.0"
-    /// How long the store has for what changes while the broker ends.
-    static let lastCommitsTime = Duration.seconds(3)
+    /// How often it is looked whether the store still commits while the broker ends.
+    static let lastCommitTime = Duration.seconds(2)
     /// Files that are not connections.
     private static let filesKept: Int64 = 100
 

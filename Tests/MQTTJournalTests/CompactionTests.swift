@@ -55,6 +55,8 @@ import Testing
 
     @Test("A full disk fails a batch and keeps all others; it heals when messages end")
     func healsFullDisk() {
+        // Of the two reserves only that for compaction is there: where nothing is over yet, the record of an end finds no
+        // room either. This fails as soon as it does.
         withKnownIssue("the ends of messages have no room of their own on a full disk") { try fillAndHeal() }
     }
 
@@ -121,8 +123,8 @@ import Testing
         system.plan.withLock { $0.failsSyncs = true }
         #expect(throws: FileError.self) { try log.commit(batch) }
         system.plan.withLock { $0.failsSyncs = false }
-        #expect(throws: JournalError.notOpen) { try log.commit(batch) }
-        #expect(throws: JournalError.notOpen) { try log.compact() }
+        #expect(throws: FileError.self) { try log.commit(batch) }
+        #expect(throws: FileError.self) { try log.compact() }
     }
 
     @Test("CRC-32C is the published one, with and without instructions of the processor")

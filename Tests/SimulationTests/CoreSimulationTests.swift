@@ -15,27 +15,12 @@ struct CoreSimulationTests {
     }
 
     private static func run(_ world: World) throws {
-        try world.comeToRest()
-        for client in world.clients where client.plan.publishes {
-            for _ in 0..<3 { world.publishSomething(client) }
-        }
-        try world.comeToRest()
-        for client in world.clients where client.plan.isStable {
-            for wanted in client.plan.subscriptions { world.subscribe(client, [wanted]) }
-        }
-        try world.comeToRest()
-        try world.checkFirstReplay()
-        world.isEarly = false
+        try world.settle()
         for step in 0..<(300 + world.random.below(4_000)) {
             try world.step()
             if step % 50 == 0 { try world.checkFigures() }
         }
-        try world.comeToRest()
-        try world.checkNothingIsLeftOver()
-        try world.checkDeliveries()
-        try world.checkRoutes()
-        try world.checkRetained()
-        try world.endEverything()
+        try world.checkAndEnd()
     }
 }
 
@@ -44,5 +29,30 @@ extension World {
         var random = SeededGenerator(seed: seed)
         self.init(Self.configuration(&random), seed: random.next(), isLogging: isLogging)
         addClients()
+    }
+
+    /// Something is retained, and who is to be checked to the letter has subscribed.
+    func settle() throws {
+        try comeToRest()
+        for client in clients where client.plan.publishes {
+            for _ in 0..<3 { publishSomething(client) }
+        }
+        try comeToRest()
+        for client in clients where client.plan.isStable {
+            for wanted in client.plan.subscriptions { subscribe(client, [wanted]) }
+        }
+        try comeToRest()
+        try checkFirstReplay()
+        isEarly = false
+    }
+
+    /// What has to hold in the end, and then nothing is left.
+    func checkAndEnd() throws {
+        try comeToRest()
+        try checkNothingIsLeftOver()
+        try checkDeliveries()
+        try checkRoutes()
+        try checkRetained()
+        try endEverything()
     }
 }

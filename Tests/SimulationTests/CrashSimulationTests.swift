@@ -46,28 +46,13 @@ struct CrashSimulationTests {
     }
 
     private static func run(_ world: World) throws {
-        try world.comeToRest()
-        for client in world.clients where client.plan.publishes {
-            for _ in 0..<3 { world.publishSomething(client) }
-        }
-        try world.comeToRest()
-        for client in world.clients where client.plan.isStable {
-            for wanted in client.plan.subscriptions { world.subscribe(client, [wanted]) }
-        }
-        try world.comeToRest()
-        try world.checkFirstReplay()
-        world.isEarly = false
+        try world.settle()
         let oneIn = world.random.pick([50, 200, 800])
         for step in 0..<(300 + world.random.below(3_000)) {
             try world.step()
             if world.random.oneIn(oneIn) { try world.crash() }
             if step % 50 == 0 { try world.checkFigures() }
         }
-        try world.comeToRest()
-        try world.checkNothingIsLeftOver()
-        try world.checkDeliveries()
-        try world.checkRoutes()
-        try world.checkRetained()
-        try world.endEverything()
+        try world.checkAndEnd()
     }
 }

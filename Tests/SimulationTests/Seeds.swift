@@ -12,7 +12,7 @@ enum Seeds {
     static let all: [UInt64] = {
         if let one = number("APUS_SIMULATION_SEED") { return [one] }
         let base = number("APUS_SIMULATION_BASE") ?? 1
-        let count = number("APUS_SIMULATION_SEEDS") ?? 1_000
+        let count = number("APUS_SIMULATION_SEEDS") ?? 300
         return (0..<count).map { base &+ $0 }
     }()
 
