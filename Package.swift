@@ -113,8 +113,8 @@ let package = Package(
         .testTarget(
             name: "MQTTServerTests",
             dependencies: [
-                "MQTTServer", "MQTTCore", "MQTTStore", "MQTTSessions", "MQTTPackets", nio, posix, logging, lifecycle,
-                metrics, .product(name: "MetricsTestKit", package: "swift-metrics"),
+                "MQTTServer", "MQTTCore", "MQTTStore", "MQTTStoreTesting", "MQTTSessions", "MQTTPackets", nio, posix,
+                logging, lifecycle, metrics, .product(name: "MetricsTestKit", package: "swift-metrics"),
             ],
             swiftSettings: strict
         ),

@@ -50,6 +50,7 @@ extension BrokerCore {
         for s in sessionsWaiting where Int(s) < sessions.count {
             sessions[Int(s)].isWaiting = false
             let connection = sessions[Int(s)].connection
+            if sessions[Int(s)].isLeaving { requestPage(Int(s)) }
             guard connection >= 0 else { continue }
             // What it changed after this batch was taken waits for the next.
             if sessions[Int(s)].lastTicket > committed { waitForCommit(Int(s)) }
@@ -106,7 +107,7 @@ extension BrokerCore {
 
     /// A change of what a session that outlives its connection has.
     mutating func change(_ s: Int, _ change: (_ incarnation: UInt64) -> StoreChange) {
-        guard configuration.isDurable, sessions[s].state.isPersistent else { return }
+        guard configuration.isDurable, keepsChanges(s) else { return }
         changeStored(s, change)
     }
 
@@ -116,7 +117,7 @@ extension BrokerCore {
         let made = change(sessions[s].state.incarnation)
         self.change(made)
         sessions[s].lastTicket = ticket
-        if sessions[s].connection >= 0 { waitForCommit(s) }
+        if sessions[s].connection >= 0 || sessions[s].isLeaving { waitForCommit(s) }
     }
 
     /// Nothing will be committed any more: what waits for it is never sent, but connections close.
@@ -125,7 +126,11 @@ extension BrokerCore {
         for c in connections.indices where connections[c].state == .closing { touch(c) }
     }
 
-    private mutating func waitForCommit(_ s: Int) {
+    /// Whether what happens to the session's messages has to last.
+    @inline(__always)
+    private func keepsChanges(_ s: Int) -> Bool { sessions[s].state.isPersistent || sessions[s].hasStoredQueue }
+
+    mutating func waitForCommit(_ s: Int) {
         guard !sessions[s].isWaiting else { return }
         sessions[s].isWaiting = true
         waitingSessions.append(Int32(s))
@@ -155,7 +160,7 @@ extension BrokerCore {
 
     /// The message that a session had last done with is over. What was not handed to the store yet need not be.
     mutating func changeFinished(_ number: UInt64, _ s: Int) {
-        guard configuration.isDurable, sessions[s].state.isPersistent else { return }
+        guard configuration.isDurable, keepsChanges(s) else { return }
         let queuedTicket = sessions[s].state.outbound.ticketOfFinished
         let incarnation = sessions[s].state.incarnation
         if queuedTicket > takenTicket {

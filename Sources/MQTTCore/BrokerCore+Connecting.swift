@@ -83,8 +83,10 @@ extension BrokerCore {
         }
         var state = BrokerSession(clientID: connect.clientID, incarnation: nextIncarnation, expiryInterval: expiry)
         nextIncarnation += 1
-        if configuration.isDurable && expiry > 0 { state.outbound.sendMark = 0 }
+        let hasStoredQueue = configuration.isDurable && expiry > 0
+        if hasStoredQueue { state.outbound.beginStored() }
         let s = addSession(state)
+        sessions[s].hasStoredQueue = hasStoredQueue
         if expiry > 0 { beginStoring(s) }
         return (s, false)
     }
@@ -115,6 +117,10 @@ extension BrokerCore {
         guard sessions[s].state.expiryInterval != expiry else { return }
         changeStored(s) { .sessionExpiryChanged(incarnation: $0, expiryInterval: expiry) }
         sessions[s].state.expiryInterval = expiry
+        if expiry == 0 && sessions[s].hasStoredQueue && sessions[s].state.outbound.stored.count == 0 {
+            statistics.queuedBytesInWindows -= sessions[s].state.outbound.bytesHeld
+            sessions[s].hasStoredQueue = false
+        }
     }
 
     private mutating func begin(_ c: Int, on s: Int, _ connect: Connect) {
@@ -122,6 +128,7 @@ extension BrokerCore {
         connections[c].session = Int32(s)
         sessions[s].connection = Int32(c)
         sessions[s].state.connectionBegan()
+        sessions[s].isUnreadable = false
         pauseForReplays(s, c)
         connections[c].asksForExpiry = connect.sessionExpiryInterval > 0
         setWill(connect.will.map(PendingWill.init), s)  // [MQTT-3.1.2-7]
@@ -304,6 +311,7 @@ extension BrokerCore {
     private mutating func connectionEnded(of s: Int) {
         sessions[s].connection = -1
         withQueue(s) { $0.connectionEnded() }
+        unload(s)
         // Wills and expiry are for the next start to see to.
         guard !(isShuttingDown && configuration.isDurable) else { return }
         countDown(s)
@@ -330,59 +338,5 @@ extension BrokerCore {
             sessions[s].endDue = now + Int64(expiry) * 1_000
         }
         armSessionTimer(s)
-    }
-
-    /// Subscriptions of a session that are taken out of the tree at once when it ends.
-    private static var subscriptionsBuriedAtOnce: Int { 500 }
-
-    /// All that a session has goes [MQTT-4.1.0-2].
-    mutating func endSession(_ s: Int) {
-        if sessions[s].will != nil { publishWill(of: s) }
-        // In the order of their numbers: the order of a dictionary differs from process to process.
-        var numbers = sessions[s].subscriptions.values.sorted()
-        let isLong = numbers.count > Self.subscriptionsBuriedAtOnce
-        // A member that has gone must not be chosen again, least of all for its own messages.
-        numbers.removeAll { number in
-            guard !isLong || tree.subscriptions[Int(number)].shared >= 0 else { return false }
-            tree.remove(number)
-            return true
-        }
-        redistribute(from: s, onlyUnsent: false)
-        changeStored(s) { .sessionEnded(incarnation: $0) }
-        let queue = sessions[s].state.outbound
-        drop(.sessionEnded, s, count: queue.unfinished, bytes: queue.bytesHeld)
-        statistics.copiesUnfinished -= queue.unfinished
-        statistics.queuedBytes -= queue.bytesHeld
-        tellDrops(s)
-        sessionOfClient[Array(sessions[s].state.clientID.utf8)] = nil
-        statistics.sharedSubscriptions -= sessions[s].sharedSubscriptions
-        let bytes = sessions[s].subscriptionBytes
-        if !queue.isEmpty || isLong || !sessions[s].replays.isEmpty {
-            discarded.append(
-                Discarded(queue: queue, subscriptions: sessions[s].subscriptions, replays: sessions[s].replays)
-            )
-        }
-        sessions[s] = .free
-        if numbers.isEmpty {
-            statistics.subscriptionBytes -= bytes
-            freeSessions.append(Int32(s))
-        } else {
-            graves.append(Grave(session: Int32(s), subscriptions: numbers, bytes: bytes))
-        }
-    }
-
-    /// Goes on taking the subscriptions of ended sessions out of the tree, as far as this turn's budget goes.
-    mutating func bury() {
-        // The other half is for what is due.
-        var left = (limits.deliveriesPerTurn + 1) / 2
-        while let last = graves.indices.last, left > 0 {
-            let count = min(left, graves[last].subscriptions.count)
-            for _ in 0..<count { tree.remove(graves[last].subscriptions.removeLast()) }
-            left -= count
-            guard graves[last].subscriptions.isEmpty else { return }
-            statistics.subscriptionBytes -= graves[last].bytes
-            freeSessions.append(graves[last].session)
-            graves.removeLast()
-        }
     }
 }

@@ -54,7 +54,9 @@ extension BrokerCore {
         _ identifiers: [UInt32]
     ) {
         let c = Int(sessions[s].connection)
-        guard c >= 0 else { return drop(sessions[s].isFree ? .sessionEnded : .offline, s, bytes: view.payload.count) }
+        guard c >= 0 else {
+            return drop(sessions[s].isOver ? .sessionEnded : .offline, s, bytes: view.payload.count)
+        }
         guard connections[c].state == .connected, takesMore(c) else {
             return drop(.backlog, s, bytes: view.payload.count)
         }
@@ -126,7 +128,7 @@ extension BrokerCore {
         group: UInt32,
         _ s: Int
     ) -> Bool {
-        guard !sessions[s].isFree else {
+        guard !sessions[s].isOver else {
             drop(.sessionEnded, s, bytes: message.view.payload.count)
             return true
         }
@@ -135,7 +137,12 @@ extension BrokerCore {
             return false
         }
         if configuration.isDurable { change(s, queueing: message, qos, isRetained, identifiers, group) }
-        let ticket = configuration.isDurable && sessions[s].state.isPersistent ? ticket : 0
+        let ticket = sessions[s].hasStoredQueue ? ticket : 0
+        if sessions[s].hasStoredQueue && !hasRoomInWindow(s) {
+            withQueue(s) { $0.outbound.appendStored(bytes: message.bytesHeld, ticket: ticket, isShared: group > 0) }
+            requestPage(s)
+            return true
+        }
         withQueue(s) {
             $0.outbound.append(
                 message,
@@ -153,18 +160,20 @@ extension BrokerCore {
 
     @inline(__always)
     func hasRoom(_ s: Int) -> Bool {
-        let (queued, bytesHeld) = (sessions[s].state.outbound.queued, sessions[s].state.outbound.bytesHeld)
-        return Self.hasRoom(queued: queued, bytesHeld: bytesHeld, queuedBytesInAll: statistics.queuedBytes, limits)
+        Self.hasRoom(sessions[s], queuedBytesInAll: statistics.queuedBytes, limits)
     }
 
     private func hasRoomOfItsOwn(_ s: Int) -> Bool {
-        sessions[s].state.outbound.queued < limits.queuedMessagesMax
-            && sessions[s].state.outbound.bytesHeld < limits.queuedBytesMax
+        Self.hasRoom(sessions[s], queuedBytesInAll: 0, limits)
     }
 
-    static func hasRoom(queued: Int, bytesHeld: Int, queuedBytesInAll: Int, _ limits: Limits) -> Bool {
-        queued < limits.queuedMessagesMax && bytesHeld < limits.queuedBytesMax
-            && (queuedBytesInAll < limits.queuedBytesInAllMax || bytesHeld < queuedBytesUnlimited)
+    /// What the store has takes no room in memory.
+    @inline(__always)
+    static func hasRoom(_ session: SessionSlot, queuedBytesInAll: Int, _ limits: Limits) -> Bool {
+        let (queued, bytes) = (session.state.outbound.queued, session.state.outbound.bytesQueued)
+        if session.hasStoredQueue { return queued < limits.storedMessagesMax && bytes < limits.storedBytesMax }
+        return queued < limits.queuedMessagesMax && bytes < limits.queuedBytesMax
+            && (queuedBytesInAll < limits.queuedBytesInAllMax || bytes < queuedBytesUnlimited)
     }
 
     /// Expired messages take no room from new ones. True where there is room without those at the queue's head.
@@ -176,6 +185,8 @@ extension BrokerCore {
             changeFinished(dropped.number, s)
             if hasRoom(s) { return true }
         }
+        // What is next is not known before it has been read.
+        if sessions[s].state.outbound.oldestUnsent == nil { requestPage(s) }
         return false
     }
 
@@ -185,8 +196,8 @@ extension BrokerCore {
         case .dropNewest: return false
         case .dropOldest:
             // Where it is all queues together that are full, this one gives no more than what it takes.
-            let enough = sessions[s].state.outbound.bytesHeld - bytes
-            while !hasRoom(s) && !(hasRoomOfItsOwn(s) && sessions[s].state.outbound.bytesHeld <= enough) {
+            let enough = sessions[s].state.outbound.bytesQueued - bytes
+            while !hasRoom(s) && !(hasRoomOfItsOwn(s) && sessions[s].state.outbound.bytesQueued <= enough) {
                 guard let oldest = withQueue(s, { $0.outbound.dropOldest() }) else { return false }
                 drop(.queueFull, s, bytes: oldest.payloadBytes)
                 changeFinished(oldest.number, s)
@@ -205,8 +216,14 @@ extension BrokerCore {
     /// What `body` does to a session's queue counts in the figures of all queues.
     mutating func withQueue<Value>(_ s: Int, _ body: (inout BrokerSession) -> Value) -> Value {
         let (bytes, unfinished) = (sessions[s].state.outbound.bytesHeld, sessions[s].state.outbound.unfinished)
+        let bytesStored = sessions[s].state.outbound.stored.bytes
         let value = body(&sessions[s].state)
-        statistics.queuedBytes &+= sessions[s].state.outbound.bytesHeld &- bytes
+        let more = sessions[s].state.outbound.bytesHeld &- bytes
+        statistics.queuedBytes &+= more
+        if sessions[s].hasStoredQueue {
+            statistics.queuedBytesInWindows &+= more
+            statistics.queuedBytesInStore &+= sessions[s].state.outbound.stored.bytes &- bytesStored
+        }
         statistics.copiesUnfinished &+= sessions[s].state.outbound.unfinished &- unfinished
         return value
     }
@@ -229,8 +246,13 @@ extension BrokerCore {
     mutating func pump(_ c: Int) {
         guard !connections[c].isPumping, connections[c].state == .connected else { return }
         connections[c].isPumping = true
-        defer { connections[c].isPumping = false }
         let s = session(of: c)
+        pump(s, c)
+        if sessions[s].state.outbound.stored.count > 0 { requestPage(s) }
+        connections[c].isPumping = false
+    }
+
+    private mutating func pump(_ s: Int, _ c: Int) {
         let mayBeSent = configuration.skippedWaits.isDisjoint(with: .publishExactlyOnce) ? committed : .max
         while true {
             guard connections[c].output.bytes < limits.sendBufferBytesPaced, takesMore(c) else {
@@ -259,7 +281,7 @@ extension BrokerCore {
                     after: awaited(sessions[s].lastTicket, .pubrel)
                 )
             case .nothing:
-                guard !sessions[s].replays.isEmpty else { return }
+                guard !sessions[s].replays.isEmpty, sessions[s].state.outbound.stored.count == 0 else { return }
                 guard budget > 0 else { return becomeHungry(c) }
                 guard continueReplay(s, c) else { return }
             }

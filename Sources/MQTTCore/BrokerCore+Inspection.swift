@@ -42,7 +42,7 @@ extension BrokerCore {
                 clientID: sessions[s].state.clientID,
                 isConnected: sessions[s].connection >= 0,
                 messages: outbound.unfinished,
-                bytes: outbound.bytesHeld,
+                bytes: outbound.bytesQueued,
                 dropped: sessions[s].drops
             )
         }
@@ -70,6 +70,14 @@ extension BrokerCore {
             ("copies routed", Int(kept.copiesRouted), Int(ended)),
             ("copies unfinished", kept.copiesUnfinished, live.reduce(0) { $0 + $1.state.outbound.unfinished }),
             ("bytes queued", kept.queuedBytes, live.reduce(0) { $0 + $1.state.outbound.bytesHeld }),
+            (
+                "bytes queued in windows", kept.queuedBytesInWindows,
+                live.reduce(0) { $0 + ($1.hasStoredQueue ? $1.state.outbound.bytesHeld : 0) }
+            ),
+            (
+                "bytes queued in the store", kept.queuedBytesInStore,
+                live.reduce(0) { $0 + $1.state.outbound.stored.bytes }
+            ),
             ("bytes unsent", kept.unsentBytes, connections.reduce(0) { $0 + $1.output.bytes + $1.bytesInTransport }),
             ("packets unsent", kept.unsentPackets, connections.reduce(0) { $0 + $1.output.packets }),
             ("clients connected", kept.clientsConnected, connections.count { $0.state == .connected }),
@@ -86,7 +94,7 @@ extension BrokerCore {
             ("subscriptions shared", kept.sharedSubscriptions, tree.groups.reduce(0) { $0 + $1.members.count }),
             (
                 "subscriptions", kept.subscriptions - graves.reduce(0) { $0 + $1.subscriptions.count },
-                live.reduce(0) { $0 + $1.subscriptions.count }
+                live.reduce(0) { $0 + ($1.isLeaving ? $1.subscriptionsLeft.count : $1.subscriptions.count) }
             ),
             ("bytes uncommitted", kept.uncommittedBytes, changesBytes + uncommittedBatches.reduce(0) { $0 + $1.bytes }),
         ]

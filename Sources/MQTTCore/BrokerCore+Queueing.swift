@@ -16,7 +16,7 @@ extension BrokerCore {
         _ identifiers: [UInt32],
         _ group: UInt32
     ) {
-        guard sessions[s].state.isPersistent else { return }
+        guard sessions[s].hasStoredQueue else { return }
         let number = sessions[s].state.outbound.end
         // It can be sent as soon as it is committed: then it need not wait once more for the mark.
         let isNext = sessions[s].connection >= 0 && sessions[s].state.outbound.queued < limits.inFlightMax

@@ -3,8 +3,7 @@ import MQTTRouting
 import MQTTSessions
 import MQTTStore
 
-/// The start on what a store has kept, before the first connection: `restore` all, then the messages of each session,
-/// then `restored`.
+/// The start on what a store has kept, before the first connection. Messages stay in the store until they are wanted.
 extension BrokerCore {
     /// Takes up sessions, subscriptions and retained messages.
     package mutating func restore(_ state: StoredState, at now: Int64) {
@@ -25,27 +24,34 @@ extension BrokerCore {
             expiryInterval: stored.expiryInterval
         )
         nextIncarnation = max(nextIncarnation, stored.incarnation + 1)
-        state.outbound.sendMark = stored.sendMark
         for id in stored.retiredPacketIDs { state.outbound.retire(id) }
         for id in stored.receivedPacketIDs { _ = state.inbound.received(id) }
         state.connectionBegan()
         let s = addSession(state)
         sessions[s].isStored = true
+        sessions[s].hasStoredQueue = stored.expiryInterval > 0 || stored.queuedMessages > 0
+        withQueue(s) {
+            $0.outbound.restore(
+                count: stored.queuedMessages,
+                bytes: stored.queuedBytes,
+                nextNumber: stored.nextNumber,
+                sendMark: stored.sendMark
+            )
+        }
+        statistics.copiesRouted &+= UInt64(stored.queuedMessages)
         keepWill(stored.will.map(PendingWill.init), s)
-        for subscription in stored.subscriptions.sorted(by: { $0.filter < $1.filter }) { restore(subscription, s) }
+        // One that is over, but for its messages, is to get no more of them.
+        let isOver = stored.expiryInterval == 0 && stored.disconnectedAt != nil
+        if !isOver {
+            for subscription in stored.subscriptions.sorted(by: { $0.filter < $1.filter }) { restore(subscription, s) }
+        }
         for replay in stored.replays.sorted(by: { $0.sequence < $1.sequence }) {
             sessions[s].replays.restore(RetainedReplay(replay))
         }
         for (topic, sequence) in stored.pulledTopics {
             sessions[s].replays.restorePulled(Array(topic.utf8), through: sequence)
         }
-        guard let disconnectedAt = stored.disconnectedAt else { return }
-        sessions[s].isStoredDisconnected = true
-        let expiry = stored.expiryInterval
-        if let will = sessions[s].will {
-            sessions[s].willDue = disconnectedAt + min(will.delay, expiry == .max ? .max : Int64(expiry) * 1_000)
-        }
-        if expiry != .max { sessions[s].endDue = disconnectedAt + Int64(expiry) * 1_000 }
+        countDown(s, from: stored.disconnectedAt)
     }
 
     private mutating func restore(_ subscription: StoredSubscription, _ s: Int) {
@@ -60,51 +66,18 @@ extension BrokerCore {
         count(filter, bytes: key.count, s, 1)
     }
 
-    /// Takes up a page of a session's messages, in the order of their numbers.
-    package mutating func restore(_ messages: [StoredMessage], of incarnation: UInt64, clientID: String) {
-        guard let s = sessionOfClient[Array(clientID.utf8)].map(Int.init),
-            sessions[s].state.incarnation == incarnation
-        else { return }
-        for stored in messages {
-            let group = stored.sharedFilter.isEmpty ? 0 : tree.group(filter: stored.sharedFilter)
-            withQueue(s) {
-                $0.outbound.restore(
-                    stored.number,
-                    stored.message,
-                    qos: stored.qos,
-                    isRetained: stored.isRetained,
-                    identifiers: stored.identifiers,
-                    group: group
-                )
-            }
-            statistics.copiesRouted &+= 1
-        }
-    }
-
-    /// All is there: who was connected when the broker ended has lost the connection now.
-    package mutating func restored(_ state: StoredState, at now: Int64) {
-        self.now = now
-        for stored in state.sessions {
-            guard let s = sessionOfClient[Array(stored.clientID.utf8)].map(Int.init) else { continue }
-            sessions[s].state.outbound.restored(nextNumber: stored.nextNumber)
-            guard stored.disconnectedAt == nil else {
-                armSessionTimer(s)
-                continue
-            }
-            restoreConnected(s)
-        }
-    }
-
-    /// What is due is done by the timer, a page at a time, and not at once for all sessions.
-    private mutating func restoreConnected(_ s: Int) {
+    /// Who was connected when the broker ended has lost the connection now. What is due is done by the timer, a page at a
+    /// time, and not at once for all sessions.
+    private mutating func countDown(_ s: Int, from disconnectedAt: Int64?) {
+        let start = disconnectedAt ?? now
         let expiry = sessions[s].state.expiryInterval
         if let will = sessions[s].will {
-            sessions[s].willDue = now + min(will.delay, expiry == .max ? .max : Int64(expiry) * 1_000)
+            sessions[s].willDue = start + min(will.delay, expiry == .max ? .max : Int64(expiry) * 1_000)
         }
-        if expiry != .max { sessions[s].endDue = now + Int64(expiry) * 1_000 }
+        if expiry != .max { sessions[s].endDue = start + Int64(expiry) * 1_000 }
         guard sessions[s].willDue != nil || sessions[s].endDue != nil else { return }
         sessions[s].isStoredDisconnected = true
-        changeStored(s) { [now] in .sessionDisconnected(incarnation: $0, at: now) }
+        if disconnectedAt == nil { changeStored(s) { [now] in .sessionDisconnected(incarnation: $0, at: now) } }
         armSessionTimer(s)
     }
 }

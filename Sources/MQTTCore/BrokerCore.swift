@@ -76,6 +76,13 @@ package struct BrokerCore: ~Copyable {
     var waitingConnections: [Int32] = []
     var waitingSessions: [Int32] = []
 
+    // Long queues: see BrokerCore+Paging.
+    var pageRequests = Deque<PageRequest>()
+    /// Of these and of those that were taken and have not come.
+    var pageBytesWanted = 0
+    /// The session whose messages were let go of last.
+    var unloadedLast = -1
+
     package init(configuration: CoreConfiguration) {
         self.configuration = configuration
         tree = SubscriptionTree(seed: configuration.seed)

@@ -87,4 +87,6 @@ package enum CoreEvent: Sendable, Equatable {
     /// Copies for this session that were dropped since it was last told; at most once a second for a session. Without
     /// a client identifier: drops that are no session's.
     case dropped(clientID: String, cause: DropCause, count: UInt64)
+    /// Messages of this session could not be read from the store. It is left alone until its client connects again.
+    case unreadable(clientID: String, reason: String)
 }

@@ -51,12 +51,18 @@ public struct Limits: Sendable {
     public var inFlightMax = 100
     /// Bytes of these.
     public var inFlightBytesMax = 64 << 20
-    /// Messages that wait for one session.
+    /// Messages that wait for one session, in memory only.
     public var queuedMessagesMax = 100_000
-    /// Bytes that wait for one session.
+    /// Bytes that wait for one session, in memory only.
     public var queuedBytesMax = 64 << 20
-    /// Bytes that wait for all sessions.
+    /// Bytes that wait for all these sessions.
     public var queuedBytesInAllMax = 0
+    /// Messages that wait for one session of which the store has them.
+    public var storedMessagesMax = 1_000_000
+    /// Bytes that wait for one such session.
+    public var storedBytesMax = 1 << 30
+    /// Bytes of memory that the messages of all such sessions take.
+    public var windowBytesInAllMax = 64 << 20
     /// Messages retained.
     public var retainedMessagesMax = 1_000_000
     /// Bytes of these.
@@ -316,6 +322,24 @@ extension Limits {
             in: 0...(1 << 40),
             memoryPart: 4,
             "queues that hold more than 64 KiB are full"
+        ),
+        limit(
+            "stored-messages",
+            "messages of a session",
+            \.storedMessagesMax,
+            "where there is a store: the queue policy: --queue-policy"
+        ),
+        limit(
+            "stored-bytes",
+            "bytes of a session",
+            \.storedBytesMax,
+            "where there is a store: the queue policy: --queue-policy"
+        ),
+        limit(
+            "windows-in-all",
+            "bytes",
+            \.windowBytesInAllMax,
+            "what the store has of messages for sessions that outlive their connection is not in memory, too"
         ),
         limit(
             "send-buffer",

@@ -109,6 +109,16 @@ struct SessionSlot: Sendable {
     /// Whether the store knows of it, and as one without a connection.
     var isStored = false
     var isStoredDisconnected = false
+    /// Whether the store has its messages, so that not all of them need be in memory.
+    var hasStoredQueue = false
+    /// Whether a page of them has been asked for.
+    var isPaging = false
+    /// Whether they could not be read: then nothing is asked for before the next connection.
+    var isUnreadable = false
+    /// Of one that has ended, those of its subscriptions that are still in the tree.
+    var subscriptionsLeft: [Int32] = []
+    /// Whether it has ended, but for the shared messages in the store that other members are to get.
+    var isLeaving = false
     /// Whether it is in the list of sessions to look at after a commit.
     var isWaiting = false
     /// Levels of all its filters, and the bytes that they hold.
@@ -121,6 +131,9 @@ struct SessionSlot: Sendable {
     var isDropping = false
 
     init(_ state: BrokerSession) { self.state = state }
+
+    /// Whether no message is queued for it any more.
+    var isOver: Bool { isFree || isLeaving }
 
     /// A place for a session to come.
     static var free: SessionSlot {

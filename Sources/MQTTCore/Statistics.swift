@@ -124,8 +124,12 @@ public struct Statistics: Sendable, Equatable {
     public internal(set) var copiesUnfinished = 0
     /// Of these, dropped. (`notRetained` counts messages, not copies.)
     public internal(set) var dropped = Drops()
-    /// Bytes that unfinished copies hold; a message in several queues counts in each.
+    /// Bytes of memory that unfinished copies hold; a message in several queues counts in each.
     public internal(set) var queuedBytes = 0
+    /// Those among them that the store has too, so that memory can let go of them.
+    public internal(set) var queuedBytesInWindows = 0
+    /// Bytes of unfinished copies that only the store has, as they would be counted in memory.
+    public internal(set) var queuedBytesInStore = 0
 
     // MARK: What is held now
 

@@ -146,7 +146,7 @@ extension BrokerCore {
             ("retained messages/count", "\(now.retainedMessages)"),
             ("retained messages/bytes", "\(now.retainedBytes)"),
             ("store/messages/count", "\(stored)"),
-            ("store/messages/bytes", "\(now.retainedBytes + now.queuedBytes)"),
+            ("store/messages/bytes", "\(now.retainedBytes + now.queuedBytes + now.queuedBytesInStore)"),
             ("connections/count", "\(now.connections)"),
             ("connections/refused", "\(now.socketsRefused)"),
         ]

@@ -121,18 +121,12 @@ public actor Journal: MessageStore {
         }
     }
 
-    /// Looks up where the messages stand, and reads them on another thread than commits are written on.
-    public func messages(
-        of incarnation: UInt64,
-        from number: UInt64,
-        count: Int,
-        bytes: Int
-    ) async throws -> [StoredMessage] {
+    /// Looks up where the messages stand, and reads them on another thread than commits are written on, all in the order
+    /// in which they stand in the files.
+    public func messages(_ pages: [StoredPage]) async throws -> [[StoredMessage]] {
         guard let log else { throw JournalError.notOpen }
-        guard count > 0, bytes > 0,
-            let page = log.page(of: incarnation, from: number, count: count, bytes: bytes)
-        else { return [] }
-        return try await readers.runIfActive { try page.read() }
+        let places = JournalPlaces(of: pages, in: log.index)
+        return try await readers.runIfActive { try places.read() }
     }
 
     /// Lets others have the directory.

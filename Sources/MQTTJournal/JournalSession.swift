@@ -50,6 +50,7 @@ final class JournalSession {
         stored.sendMark = sendMark
         stored.nextNumber = nextNumber
         stored.queuedMessages = queue.count
+        queue.visitAll { stored.queuedBytes += $0.bytes }
         stored.replays = Array(replays.values)
         for (topic, sequence) in pulled { stored.pulledTopics[topic.text] = sequence }
         return stored

@@ -175,28 +175,4 @@ extension JournalLog {
         let (recovery, state) = try Recovery.run(directory, fileSystem)
         return (JournalLog(directory, options, fileSystem, lock: lock, recovered: recovery), state)
     }
-
-    /// Where a session's messages stand, from the first that is at least `number`; nil where there is no such session.
-    package func page(of incarnation: UInt64, from number: UInt64, count: Int, bytes: Int) -> JournalPage? {
-        guard let session = index.session(incarnation) else { return nil }
-        let countMax = min(count, max(0, bytes) / JournalPage.emptyBytes + 1)
-        let entries = session.queue.entries(from: number, count: countMax)
-        var files: [UInt32: SegmentFile] = [:]
-        for entry in entries where files[entry.segment] == nil {
-            files[entry.segment] = index.segment(entry.segment)?.file
-        }
-        return JournalPage(entries: entries, files: files, bytesMax: bytes)
-    }
-
-    /// A session's messages that are not over, in the order of their numbers, from the first that is at least `number`:
-    /// at most `count`, and no more once they have `bytes` together.
-    package func messages(
-        of incarnation: UInt64,
-        from number: UInt64,
-        count: Int,
-        bytes: Int
-    ) throws -> [StoredMessage] {
-        guard count > 0, bytes > 0 else { return [] }
-        return try page(of: incarnation, from: number, count: count, bytes: bytes)?.read() ?? []
-    }
 }

@@ -9,14 +9,16 @@ import Synchronization
 struct Committer: Sendable {
     private let core: SharedCore
     private let store: any MessageStore
+    private let pager: Pager
     private let signals: AsyncStream<Void>
     private let continuation: AsyncStream<Void>.Continuation
     /// Says that there are changes. Cheap, and harmless when there are none.
     let signal: @Sendable () -> Void
 
-    init(core: SharedCore, store: any MessageStore) {
+    init(core: SharedCore, store: any MessageStore, pager: Pager) {
         self.core = core
         self.store = store
+        self.pager = pager
         let (signals, continuation) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         self.signals = signals
         self.continuation = continuation
@@ -50,11 +52,12 @@ struct Committer: Sendable {
             for case let change? in taken { changes.append(change) }
             try await store.commit(changes)
         }
-        let loops = core.withLock { core, now in
+        let (loops, wantsPages) = core.withLock { core, now in
             core.committed(through: ticket, at: now)
-            return core.loopsToWake(besides: -1)
+            return (core.loopsToWake(besides: -1), core.hasPageRequests())
         }
         wake(loops)
+        if wantsPages { pager.signal() }
         return true
     }
 }

@@ -14,6 +14,7 @@ final class ConnectionLog: Sendable {
 
     private let connections: Logger
     private let drops: Logger
+    private let store: Logger
     private let closed = Atomic<Int>(0)
     private let seen = Atomic<Int>(0)
     private let closedAtTrim = Atomic<Int>(0)
@@ -22,6 +23,7 @@ final class ConnectionLog: Sendable {
     init(_ logger: (LogCategory) -> Logger) {
         connections = logger(.connections)
         drops = logger(.drops)
+        store = logger(.broker)
     }
 
     func log(_ events: [CoreEvent]) {
@@ -51,6 +53,13 @@ final class ConnectionLog: Sendable {
                     metadata: [
                         "client": clientID.isEmpty ? "none" : "\(LogText.printable(clientID))",
                         "cause": "\(cause.name)", "count": "\(count)",
+                    ]
+                )
+            case .unreadable(let clientID, let reason):
+                store.error(
+                    "messages cannot be read from the store",
+                    metadata: [
+                        "client": "\(LogText.printable(clientID))", "reason": "\(LogText.printable(reason))",
                     ]
                 )
             }

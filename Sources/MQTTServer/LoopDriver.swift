@@ -52,6 +52,8 @@ final class LoopDriver {
     private var turnsUnwritten = 0
     /// Told after each turn that changed something which must last.
     private var changed: @Sendable () -> Void = {}
+    /// Told after each turn that wants messages from the store.
+    private var pagesWanted: @Sendable () -> Void = {}
 
     init(index: Int, eventLoop: any EventLoop, core: SharedCore, receiveBuffers: ReceiveBuffers, log: ConnectionLog) {
         self.index = index
@@ -61,9 +63,14 @@ final class LoopDriver {
         self.log = log
     }
 
-    func start(peers: [Peer], changed: @escaping @Sendable () -> Void) {
+    func start(
+        peers: [Peer],
+        changed: @escaping @Sendable () -> Void,
+        pagesWanted: @escaping @Sendable () -> Void
+    ) {
         self.peers = peers
         self.changed = changed
+        self.pagesWanted = pagesWanted
         guard index == 0 else { return }
         tick()
     }
@@ -142,6 +149,7 @@ final class LoopDriver {
     private func perform(_ after: AfterTurn) {
         for other in after.wake { peers[other].wake() }
         if after.hasChanges { changed() }
+        if after.wantsPages { pagesWanted() }
         log.log(after.events)
         if after.isHungry { scheduleFeed() }
         pending.append(contentsOf: after.output)
@@ -189,6 +197,7 @@ private struct AfterTurn: Sendable {
     let events: [CoreEvent]
     let isHungry: Bool
     let hasChanges: Bool
+    let wantsPages: Bool
     /// Freed with this value.
     private let discarded: [Discarded]
 
@@ -198,6 +207,7 @@ private struct AfterTurn: Sendable {
         events = core.takeEvents()
         isHungry = core.isHungry(loop: loop)
         hasChanges = core.hasChanges()
+        wantsPages = core.hasPageRequests()
         discarded = core.takeDiscarded()
     }
 }

@@ -9,8 +9,6 @@ extension MQTTBroker {
         let state = try await store.open()
         core.begin(at: WallClock.brokerTime(after: state.broker))
         core.withLock { core, now in core.restore(state, at: now) }
-        for session in state.sessions where session.queuedMessages > 0 { try await restoreMessages(of: session) }
-        core.withLock { core, now in core.restored(state, at: now) }
         guard !state.sessions.isEmpty || !state.retained.isEmpty else { return }
         logger(.broker).notice(
             "restored",
@@ -19,17 +17,6 @@ extension MQTTBroker {
                 "messages": "\(state.sessions.reduce(0) { $0 + $1.queuedMessages })",
             ]
         )
-    }
-
-    private func restoreMessages(of session: StoredSession) async throws {
-        let incarnation = session.incarnation
-        var number: UInt64 = 0
-        while true {
-            let page = try await store.messages(of: incarnation, from: number, count: 10_000, bytes: 16 << 20)
-            guard let last = page.last else { return }
-            number = last.number + 1
-            core.withLock { core, _ in core.restore(page, of: incarnation, clientID: session.clientID) }
-        }
     }
 
     /// A store that does not answer, twice in a row to the same batch, does not keep the broker from ending.

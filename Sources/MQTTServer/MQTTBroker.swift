@@ -141,8 +141,9 @@ public final class MQTTBroker: Service {
 
     private func serveRestored(on group: MultiThreadedEventLoopGroup) async throws {
         let loops = Array(group.makeIterator())
-        let committer = Committer(core: core, store: store)
-        let peers = try await makeDrivers(loops, committer)
+        let pager = Pager(core: core, store: store)
+        let committer = Committer(core: core, store: store, pager: pager)
+        let peers = try await makeDrivers(loops, committer, pager)
         let listeners = try await bind(group, peers)
         listening.succeed(listeners.compactMap(\.address))
         // Not cancelled with the broker: what happens while it ends is committed too.
@@ -155,6 +156,7 @@ public final class MQTTBroker: Service {
             }
         }
         try await withThrowingTaskGroup(of: Void.self) { tasks in
+            tasks.addTask { await pager.run { loops in for loop in loops { peers[loop].wake() } } }
             tasks.addTask {
                 do {
                     try await committing.value
@@ -172,6 +174,7 @@ public final class MQTTBroker: Service {
                 // What a connection waits for before it closes is committed meanwhile.
                 await self.stop(listeners, peers)
                 committer.finish()
+                pager.finish()
                 _ = await committing.result
                 deadline.cancel()
             }
@@ -228,7 +231,8 @@ public final class MQTTBroker: Service {
 
     private func makeDrivers(
         _ loops: [any EventLoop],
-        _ committer: Committer
+        _ committer: Committer,
+        _ pager: Pager
     ) async throws -> [LoopDriver.Peer] {
         let core = core
         let log = ConnectionLog(logger)
@@ -249,7 +253,9 @@ public final class MQTTBroker: Service {
         }
         for peer in peers {
             let all = peers
-            try await peer.eventLoop.submit { peer.driver.value.start(peers: all, changed: committer.signal) }.get()
+            try await peer.eventLoop.submit {
+                peer.driver.value.start(peers: all, changed: committer.signal, pagesWanted: pager.signal)
+            }.get()
         }
         return peers
     }

@@ -9,9 +9,12 @@ public protocol MessageStore: Sendable {
     /// All that was committed before. Throws where it cannot be read: then the broker does not start.
     func open() async throws -> StoredState
 
-    /// A session's messages that are not over, in the order of their numbers, from the first that is at least `number`:
-    /// at most `count`, and no more once they have `bytes` together. Empty where there is none.
-    func messages(of incarnation: UInt64, from number: UInt64, count: Int, bytes: Int) async throws -> [StoredMessage]
+    /// Messages that are not over, as many pages as are asked for and in that order: of each session those from the first
+    /// that is at least the page's `number`, in the order of their numbers, at most `count`, and no more once they have
+    /// `bytes` together. Empty where there is none.
+    ///
+    /// Pages of many sessions come together, so that a store that has their messages side by side reads them once.
+    func messages(_ pages: [StoredPage]) async throws -> [[StoredMessage]]
 
     /// Commits all changes or, where it throws, none. A store that has thrown is not used any further.
     func commit(_ changes: [StoreChange]) async throws
@@ -21,6 +24,26 @@ public protocol MessageStore: Sendable {
 
     /// Nothing is committed any more.
     func close() async
+}
+
+/// Some of a session's messages, to be read.
+public struct StoredPage: Sendable, Hashable {
+    /// Of the session.
+    public var incarnation: UInt64
+    /// Messages with smaller numbers are not wanted.
+    public var number: UInt64
+    /// At most so many messages.
+    public var count: Int
+    /// No more once they have so many bytes together, as `Message.encodedBytes` counts.
+    public var bytes: Int
+
+    /// All of it.
+    public init(incarnation: UInt64, number: UInt64, count: Int, bytes: Int) {
+        self.incarnation = incarnation
+        self.number = number
+        self.count = count
+        self.bytes = bytes
+    }
 }
 
 /// What a store says of itself. Counted since it was opened.
@@ -64,12 +87,7 @@ public struct VolatileStore: MessageStore {
     public func open() async throws -> StoredState { StoredState() }
 
     /// None.
-    public func messages(
-        of incarnation: UInt64,
-        from number: UInt64,
-        count: Int,
-        bytes: Int
-    ) async throws -> [StoredMessage] { [] }
+    public func messages(_ pages: [StoredPage]) async throws -> [[StoredMessage]] { pages.map { _ in [] } }
 
     /// Does nothing.
     public func commit(_ changes: [StoreChange]) async throws {}

@@ -62,6 +62,8 @@ public struct StoredSession: Sendable {
     public var nextNumber: UInt64 = 0
     /// Messages that are not over.
     public var queuedMessages = 0
+    /// Bytes that these take, about.
+    public var queuedBytes = 0
     /// In any order.
     public var replays: [StoredReplay] = []
     /// Topics of which the retained message was queued before its turn, and the sequence up to which that holds.

@@ -55,6 +55,35 @@ extension StoreConformance {
                 )
             }
         },
+        Case("pages of many sessions are read together as one by one") { trial in
+            var random = SplitMix64(seed: trial.seed)
+            let sessions = (0..<20 as Range<UInt64>).map { $0 + 1 }
+            try await trial.commit(sessions.map { StoreTrial.began($0) })
+            for number in 0..<40 as Range<UInt64> {
+                let shared = StoreTrial.message("shared", "\(number)")
+                try await trial.commit(
+                    sessions.map { session in
+                        let own = StoreTrial.message("t/\(session)", String(repeating: "x", count: random.below(300)))
+                        return StoreTrial.queued(number, session, random.below(2) == 0 ? shared : own)
+                    }
+                )
+            }
+            try await trial.commit(
+                (0..<300).map { _ in
+                    .finished(incarnation: UInt64(1 + random.below(20)), number: UInt64(random.below(40)))
+                }
+            )
+            for _ in 0..<2 {
+                for (count, bytes) in [(1, Int.max), (7, Int.max), (100, 1), (100, 2_000), (100, Int.max)] {
+                    let pages = sessions.map {
+                        StoredPage(incarnation: $0, number: UInt64(random.below(45)), count: count, bytes: bytes)
+                    }
+                    try await trial.checkTogether(pages + [StoredPage(incarnation: 99, number: 0, count: 5, bytes: 5)])
+                }
+                try await trial.checkTogether([])
+                try await trial.reopen()
+            }
+        },
         Case("messages of one session are read while others are committed") { trial in
             try await trial.commit(
                 [StoreTrial.began(1), StoreTrial.began(2)]

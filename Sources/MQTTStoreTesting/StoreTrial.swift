@@ -47,9 +47,9 @@ struct StoreTrial {
     /// Commits while the messages of a session that the changes are not about are read.
     mutating func commit(_ changes: [StoreChange], whileReading incarnation: UInt64) async throws {
         let store = store
-        async let before = store.messages(of: incarnation, from: 0, count: .max, bytes: .max)
+        async let before = store.messages([StoredPage(incarnation: incarnation, number: 0, count: .max, bytes: .max)])
         try await commitAsIs(changes)
-        let page = try await before
+        let page = try await before.first ?? []
         try require(
             contents.differences(fromPage: page, of: incarnation, from: 0, count: .max, bytes: .max),
             "in a page that was read during a commit"
@@ -57,12 +57,34 @@ struct StoreTrial {
     }
 
     func messages(of incarnation: UInt64, from number: UInt64, count: Int, bytes: Int) async throws -> [StoredMessage] {
-        let page = try await store.messages(of: incarnation, from: number, count: count, bytes: bytes)
+        let wanted = StoredPage(incarnation: incarnation, number: number, count: count, bytes: bytes)
+        let page = try await store.messages([wanted]).first ?? []
         try require(
             contents.differences(fromPage: page, of: incarnation, from: number, count: count, bytes: bytes),
             "in a page"
         )
         return page
+    }
+
+    /// Reads pages of several sessions at once.
+    func checkTogether(_ pages: [StoredPage]) async throws {
+        let read = try await store.messages(pages)
+        try require(
+            read.count == pages.count ? [] : ["\(pages.count) pages were asked for, and \(read.count) came"],
+            "in several pages at once"
+        )
+        for (page, messages) in zip(pages, read) {
+            try require(
+                contents.differences(
+                    fromPage: messages,
+                    of: page.incarnation,
+                    from: page.number,
+                    count: page.count,
+                    bytes: page.bytes
+                ),
+                "in a page of several"
+            )
+        }
     }
 
     /// Whether what a store says now and what it says after it was opened again is right.

@@ -11,12 +11,7 @@ final class HeldStore: MessageStore {
 
     func open() async throws -> StoredState { StoredState() }
 
-    func messages(
-        of incarnation: UInt64,
-        from number: UInt64,
-        count: Int,
-        bytes: Int
-    ) async throws -> [StoredMessage] { [] }
+    func messages(_ pages: [StoredPage]) async throws -> [[StoredMessage]] { pages.map { _ in [] } }
 
     func commit(_ changes: [StoreChange]) async throws {
         let commit = HeldCommit(changes)

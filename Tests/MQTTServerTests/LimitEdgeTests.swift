@@ -50,7 +50,7 @@ import Testing
 
     @Test("retained messages at QoS 0 wait for a commit like others: their publisher is not read from")
     func uncommittedAtMostOnce() async throws {
-        try await withLimits(holdingCommits: true) {
+        try await withLimits(.held) {
             $0.limits.uncommittedBytesInAllMax = 5_000
         } _: { trial in
             let client = try await trial.connect()
@@ -71,7 +71,7 @@ import Testing
 
     @Test("answers that wait behind a commit count as well: a client that asks for ever more is not read from")
     func uncommittedAnswers() async throws {
-        try await withLimits(holdingCommits: true) {
+        try await withLimits(.held) {
             $0.limits.uncommittedBytesMax = 5_000
         } _: { trial in
             let client = try await trial.connect()
@@ -90,7 +90,7 @@ import Testing
 
     @Test("subscriptions wait for a commit like messages: a session that makes ever more is not read from")
     func uncommittedSubscriptions() async throws {
-        try await withLimits(holdingCommits: true) {
+        try await withLimits(.held) {
             $0.limits.uncommittedBytesInAllMax = 5_000
         } _: { trial in
             let client = try await trial.connect.transport()

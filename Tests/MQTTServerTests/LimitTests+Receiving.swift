@@ -13,6 +13,11 @@ extension LimitTests {
         // Two have 1,618 bytes, and their entries 96: there is no third.
         LimitCase("queued-bytes", 1_714) { trial in try await queued(trial, payloadBytes: 600, taken: 2) },
         LimitCase("queued-bytes-in-all", 1, queuedBytesInAll),
+        LimitCase("stored-messages", 3) { trial in try await queued(trial, payloadBytes: 1, taken: 3) }
+            .keepingMessages(),
+        LimitCase("stored-bytes", 1_714) { trial in try await queued(trial, payloadBytes: 600, taken: 2) }
+            .keepingMessages(),
+        LimitCase("windows-in-all", 4_000, windowsInAll).keepingMessages(),
     ]
 
     static let sending = [
@@ -86,6 +91,24 @@ extension LimitTests {
         try await trial.bystander.isServed()
         let large = try await trial.connect("large", expiry: 600)
         #expect(try await large.nextPayloads(2) == [payload, payload])
+    }
+
+    /// What does not fit into memory comes from the store, in order, and takes no more memory than one may have.
+    private static func windowsInAll(_ trial: LimitTrial) async throws {
+        try await trial.sleeper("sleeper", "t", .atLeastOnce)
+        let publisher = try await trial.connect()
+        for number in 0..<50 {
+            let payload = "\(number)".padded(to: 600)
+            #expect(try await publisher.reason(publishing: "t", payload) == .success)
+            #expect(trial.broker.statistics.queuedBytesInWindows < 6_000)
+        }
+        #expect(trial.broker.statistics.queuedBytesInStore > 40_000)
+        try await trial.bystander.isServed()
+        let sleeper = try await trial.connect("sleeper", expiry: 600)
+        let payloads = try await sleeper.nextPayloads(50)
+        #expect(payloads == (0..<50).map { "\($0)".padded(to: 600) })
+        try await sleeper.ping()
+        #expect(trial.broker.statistics.queuedBytesInStore == 0)
     }
 
     // MARK: A client that does not take what it is sent

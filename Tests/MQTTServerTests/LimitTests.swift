@@ -22,8 +22,7 @@ import Testing
 struct LimitCase: Sendable, CustomTestStringConvertible {
     let name: String
     let value: Int
-    /// Whether the broker has a store that lets nothing pass before the test does.
-    var holdsCommits = false
+    var store = LimitStore.volatile
     var configure: @Sendable (inout BrokerConfiguration) -> Void = { _ in }
     let reach: @Sendable (LimitTrial) async throws -> Void
 
@@ -43,14 +42,20 @@ struct LimitCase: Sendable, CustomTestStringConvertible {
 
     func holdingCommits() -> LimitCase {
         var copy = self
-        copy.holdsCommits = true
+        copy.store = .held
+        return copy
+    }
+
+    func keepingMessages() -> LimitCase {
+        var copy = self
+        copy.store = .kept
         return copy
     }
 
     /// The limit is set by way of the table: a name that stands for another limit would show.
     func run() async throws {
         let limit = try #require(Limits.table.first { $0.name == name })
-        try await withLimits(holdingCommits: holdsCommits) {
+        try await withLimits(store) {
             $0.limits[keyPath: limit.keyPath] = value
             configure(&$0)
         } _: { trial in
@@ -58,6 +63,14 @@ struct LimitCase: Sendable, CustomTestStringConvertible {
             #expect(trial.bystander.timesServed > 0)
         }
     }
+}
+
+/// What a broker has for a store.
+enum LimitStore {
+    case volatile
+    /// It lets nothing pass before the test does.
+    case held
+    case kept
 }
 
 /// A broker, and a client that was there before anybody reached a limit.
@@ -71,12 +84,17 @@ struct LimitTrial: Sendable {
 
 /// A broker that says nothing of itself, on one event loop: what one client waits for has passed the others by.
 func withLimits(
-    holdingCommits: Bool = false,
+    _ kind: LimitStore = .volatile,
     _ configure: (inout BrokerConfiguration) -> Void,
     _ body: (LimitTrial) async throws -> Void
 ) async throws {
     let held = HeldStore()
-    let store: any MessageStore = holdingCommits ? held : VolatileStore()
+    let store: any MessageStore =
+        switch kind {
+        case .volatile: VolatileStore()
+        case .held: held
+        case .kept: KeptStore()
+        }
     let broker = testBroker(threads: 1, store: store) {
         $0.systemTopicsInterval = .zero
         configure(&$0)

@@ -100,7 +100,7 @@ import Testing
 
     @Test("a client that the broker does not read from owes no rest of a packet")
     func standstillWhilePaused() async throws {
-        try await withLimits(holdingCommits: true) {
+        try await withLimits(.held) {
             $0.drainTime = .seconds(1)
             $0.limits.uncommittedBytesMax = 1
         } _: { trial in

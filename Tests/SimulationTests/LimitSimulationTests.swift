@@ -9,6 +9,7 @@ struct LimitSimulationTests {
     func dropOldest() {
         scene {
             $0.limits.queuedMessagesMax = 10
+            $0.limits.storedMessagesMax = 10
             $0.limits.inFlightMax = 3
             $0.queuePolicy = .dropOldest
         } _: { world in
@@ -47,6 +48,8 @@ struct LimitSimulationTests {
     @Test("where it is all queues together that are full, the oldest of a long one gives no more room than is needed")
     func dropOldestInAll() {
         scene {
+            // What the store has is not bounded by memory.
+            $0.isDurable = false
             $0.limits.queuedBytesInAllMax = 180_000
             $0.queuePolicy = .dropOldest
         } _: { world in
@@ -80,6 +83,7 @@ struct LimitSimulationTests {
     func disconnectPolicy() {
         scene {
             $0.limits.queuedMessagesMax = 10
+            $0.limits.storedMessagesMax = 10
             $0.limits.inFlightMax = 1
             $0.queuePolicy = .disconnect
         } _: { world in

@@ -119,6 +119,7 @@ struct QueueSimulationTests {
     func queueLimit() {
         scene {
             $0.limits.queuedMessagesMax = 10
+            $0.limits.storedMessagesMax = 10
         } _: { world in
             let publisher = world.add("publisher", expiry: .max)
             let sleeper = world.add("sleeper", expiry: .max)

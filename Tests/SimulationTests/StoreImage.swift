@@ -11,6 +11,7 @@ struct StoreImage {
         let ordered = sessions.values.sorted { $0.incarnation < $1.incarnation }.map { session in
             var session = session
             session.queuedMessages = queues[session.incarnation]?.count ?? 0
+            session.queuedBytes = 100 * session.queuedMessages
             return session
         }
         return StoredState(sessions: ordered, retained: retained.values.sorted { $0.version < $1.version })

@@ -6,6 +6,7 @@ struct StoreModel {
     struct Session {
         let clientID: String
         var expiryInterval: UInt32
+        var isDisconnected = false
         var filters: Set<String> = []
         /// Number → ticket of `queued` and QoS.
         var queued: [UInt64: (ticket: UInt64, qos: QoS)] = [:]
@@ -39,6 +40,7 @@ struct StoreModel {
             var session = Session(clientID: stored.clientID, expiryInterval: stored.expiryInterval)
             session.filters = Set(stored.subscriptions.map(\.filter))
             session.hasWill = stored.will != nil
+            session.isDisconnected = stored.disconnectedAt != nil
             session.end = max(stored.nextNumber, stored.sendMark)
             session.marks = [(stored.sendMark, 0)]
             for message in image.messages(of: stored.incarnation) {
@@ -47,7 +49,8 @@ struct StoreModel {
             }
             for id in stored.receivedPacketIDs { session.packetIDs[id] = 0 }
             sessions[stored.incarnation] = session
-            incarnationOfClient[stored.clientID] = stored.incarnation
+            let isOver = session.isDisconnected && session.expiryInterval == 0
+            if !isOver { incarnationOfClient[stored.clientID] = stored.incarnation }
             lastIncarnation = max(lastIncarnation, stored.incarnation)
         }
         retained = image.retained.mapValues(\.message.payloadString)
@@ -82,7 +85,7 @@ struct StoreModel {
             try update(incarnation) { _ in }
             connectTickets[clientID] = ticket
             sessions[incarnation] = nil
-            incarnationOfClient[clientID] = nil
+            if incarnationOfClient[clientID] == incarnation { incarnationOfClient[clientID] = nil }
         case .retained(let kept):
             let message = kept.message
             try expect(!message.payloadString.isEmpty, "retained without payload: \(message.topic)")
@@ -99,10 +102,13 @@ struct StoreModel {
         switch change {
         case .sessionExpiryChanged(let incarnation, let expiryInterval):
             try update(incarnation) { $0.expiryInterval = expiryInterval }
-            if let clientID = sessions[incarnation]?.clientID { connectTickets[clientID] = ticket }
-        case .sessionConnected(let incarnation), .sessionDisconnected(let incarnation, _):
-            try update(incarnation) { _ in }
-            if let clientID = sessions[incarnation]?.clientID { connectTickets[clientID] = ticket }
+            connectionChanged(incarnation)
+        case .sessionConnected(let incarnation):
+            try update(incarnation) { $0.isDisconnected = false }
+            connectionChanged(incarnation)
+        case .sessionDisconnected(let incarnation, _):
+            try update(incarnation) { $0.isDisconnected = true }
+            connectionChanged(incarnation)
         case .will(let will, let incarnation):
             try update(incarnation) {
                 try expect(will != nil || $0.hasWill, "no will, where there was none")
@@ -152,6 +158,13 @@ struct StoreModel {
             }
         default: throw SimulationFailure("not a change of a session: \(change)")
         }
+    }
+
+    private mutating func connectionChanged(_ incarnation: UInt64) {
+        guard let session = sessions[incarnation] else { return }
+        connectTickets[session.clientID] = ticket
+        // One that is over, but for what others are to get, leaves its name to a new one.
+        if session.isDisconnected && session.expiryInterval == 0 { incarnationOfClient[session.clientID] = nil }
     }
 
     private mutating func update(_ incarnation: UInt64, _ body: (inout Session) throws -> Void) throws {

@@ -13,6 +13,7 @@ extension World {
         note("crash \(crashes): tickets up to \(through) of \(store.ticket) are kept")
         var image = image
         for change in changesSinceImage where change.ticket <= through { image.apply(change.change) }
+        reading = []
         for link in links where !link.isGone {
             link.cut(keeping: &random)
             link.isGone = true
@@ -31,17 +32,7 @@ extension World {
     }
 
     private func restore(_ image: StoreImage) throws {
-        let state = image.state
-        core.restore(state, at: now)
-        for session in state.sessions {
-            var rest = image.messages(of: session.incarnation)[...]
-            while !rest.isEmpty {
-                let page = rest.prefix(1 + random.below(5))
-                rest = rest.dropFirst(page.count)
-                core.restore(Array(page), of: session.incarnation, clientID: session.clientID)
-            }
-        }
-        core.restored(state, at: now)
+        core.restore(image.state, at: now)
         try settleStore()
         try checkFigures()
     }

@@ -74,6 +74,7 @@ extension World {
                 link.client.willsDue += 1
             }
         case .dropped: break
+        case .unreadable: throw SimulationFailure("\(event)")
         }
     }
 

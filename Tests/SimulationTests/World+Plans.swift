@@ -19,6 +19,7 @@ extension World {
         configuration.limits.inFlightBytesMax = random.pick([1, 600, 64 << 20])
         configuration.limits.uncommittedBytesMax = random.pick([1, 300, 4 << 20])
         configuration.limits.uncommittedBytesInAllMax = random.pick([500, 256 << 20])
+        configuration.limits.windowBytesInAllMax = random.pick([1, 3_000, 20_000, 64 << 20])
         return configuration
     }
 

@@ -12,12 +12,13 @@ extension World {
     /// One thing, at random, that happens without anybody's wanting it.
     func move() throws {
         now += Int64(random.below(8))
-        switch random.below(85) {
+        switch random.below(87) {
         case 0..<34: try moveToBroker()
         case 34..<66: try moveToClient()
         case 66..<74: try runLoop()
         case 74..<80: try commitAStep()
         case 80..<82: try expire()
+        case 82..<84: try pageAStep()
         default: try seeAnEnd()
         }
     }
@@ -164,6 +165,10 @@ extension World {
             var isBusy = try moveEverything()
             try settleStore(taking: true)
             if store.ticket > store.committed || store.committing != nil { try commitAStep() }
+            if core.hasPageRequests() || !reading.isEmpty {
+                try pageAStep()
+                isBusy = true
+            }
             for loop in loops.indices where loops[loop].isWoken || loops[loop].isToFeed {
                 try run(loop)
                 isBusy = true

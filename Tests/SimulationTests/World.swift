@@ -22,7 +22,9 @@ final class World {
     var pending: [OutputEntry] = []
     var isPerforming = false
     var store = StoreModel()
-    /// What the store had at the last start, and the changes since.
+    /// Pages that were read and have not arrived.
+    var reading: [Reading] = []
+    /// What the store had at some instant, and the changes since.
     var image = StoreImage()
     var changesSinceImage: [(change: StoreChange, ticket: UInt64)] = []
     var crashes = 0

@@ -1,7 +1,7 @@
 import DequeModule
 import MQTTPackets
 
-private struct OutboundBody: Sendable {
+struct OutboundBody: Sendable {
     var message: Message?
     var identifiers: [UInt32]
 }
@@ -17,35 +17,45 @@ private struct OutboundBody: Sendable {
 ///     └──────┴──────┴──────┴──────┴────────┴────────┴────────┘
 ///      in flight: at most quota    waits for quota, commit or connection
 ///
+/// Behind these may stand more that only the store has: see `StoredTail`.
+///
 /// Every entry has a 64-bit number, given when it is queued and ascending from head to head; only a message that was
 /// dropped for room leaves a gap. The packet identifier is derived from it, so that nothing has to be looked up or
 /// stored: number modulo 65,535, plus one. Sending stops before an identifier could be used again while the one before
 /// is unfinished.
 @usableFromInline
 package struct OutboundQueue: Sendable {
-    private var heads = Deque<OutboundHead>()
-    private var bodies = Deque<OutboundBody>()
+    var heads = Deque<OutboundHead>()
+    var bodies = Deque<OutboundBody>()
     /// The entry to send next.
-    private var cursor = 0
+    private(set) var cursor = 0
     /// Entries from the cursor on.
-    package private(set) var queued = 0
+    package internal(set) var waiting = 0
+    /// Those behind them that are not in memory.
+    package internal(set) var stored = StoredTail()
     /// The number of the next entry to be queued.
-    package private(set) var end: UInt64
+    package internal(set) var end: UInt64
     /// Messages that this connection has sent and that have no final answer, and the bytes that they hold.
     package private(set) var inFlight = 0
     package private(set) var inFlightBytes = 0
     /// Messages of QoS 2 with numbers below this one may be sent: the store knows that they may have been.
-    package var sendMark: UInt64 = .max
+    package internal(set) var sendMark: UInt64 = .max
+    /// Of the change that raised it.
+    var sendMarkTicket: UInt64 = 0
+    /// Of messages with numbers below this one an earlier process may have sent some.
+    var begunEnd: UInt64 = 0
     /// Identifiers that no message is given any more.
     package private(set) var retired = PacketIDSet()
     /// The ticket of the entry that has finished last.
     package private(set) var ticketOfFinished: UInt64 = 0
     /// The oldest entry as of the last time when all ends of messages were committed.
     private var committedFirst: UInt64 = 0
-    /// Messages that are not over, and the bytes that they hold.
-    package private(set) var unfinished = 0
-    package private(set) var bytesHeld = 0
-    private var longest = 0
+    /// What becomes of it once a ticket is committed.
+    private var nextCommittedFirst: (first: UInt64, ticket: UInt64) = (0, 0)
+    /// Messages that are not over, and the bytes of memory that they hold.
+    package internal(set) var unfinished = 0
+    package internal(set) var bytesHeld = 0
+    var longest = 0
 
     package init(firstNumber: UInt64 = 0) {
         end = firstNumber
@@ -53,14 +63,17 @@ package struct OutboundQueue: Sendable {
     }
 
     /// What an entry takes in memory beside its message.
-    private static let entryBytes = MemoryLayout<OutboundHead>.stride + MemoryLayout<OutboundBody>.stride
+    static let entryBytes = MemoryLayout<OutboundHead>.stride + MemoryLayout<OutboundBody>.stride
 
     @inlinable package static func packetID(_ number: UInt64) -> UInt16 { UInt16(number % 65_535) + 1 }
 
     /// The number of the oldest entry.
-    package var first: UInt64 { heads.first?.number ?? end }
+    package var first: UInt64 { heads.first?.number ?? (stored.count > 0 ? stored.first : end) }
     package var isEmpty: Bool { heads.isEmpty }
+    /// Messages that were not sent on this connection.
+    package var queued: Int { waiting + stored.count }
 
+    /// Only where all the queue is in memory.
     package mutating func append(
         _ message: Message?,
         qos: QoS,
@@ -82,14 +95,19 @@ package struct OutboundQueue: Sendable {
             )
         )
         bodies.append(OutboundBody(message: message, identifiers: identifiers))
-        end += 1
-        if retired.count > 0 { skipRetired() }
-        queued += 1
-        unfinished += 1
+        countOn()
+        waiting += 1
         longest = max(longest, heads.count)
     }
 
-    private mutating func skipRetired() {
+    /// A message has taken the next number.
+    mutating func countOn() {
+        end += 1
+        if retired.count > 0 { skipRetired() }
+        unfinished += 1
+    }
+
+    mutating func skipRetired() {
         while retired.contains(Self.packetID(end)) && retired.count < 65_535 { end += 1 }
     }
 
@@ -107,33 +125,7 @@ package struct OutboundQueue: Sendable {
             at += 1
         }
         sendMark = end
-    }
-
-    /// Takes up a message that the store has kept. One that may have been sent before is sent with DUP.
-    package mutating func restore(
-        _ number: UInt64,
-        _ message: Message?,
-        qos: QoS,
-        isRetained: Bool,
-        identifiers: [UInt32],
-        group: UInt32
-    ) {
-        end = number
-        append(message, qos: qos, isRetained: isRetained, identifiers: identifiers, ticket: 0, group: group)
-        let at = heads.count - 1
-        if number < sendMark && sendMark != .max {
-            heads[at].isBegun = true
-            heads[at].state = .sent
-        }
-        if message == nil { heads[at].state = .released }
-        if at == 0 { committedFirst = number }
-    }
-
-    /// All that the store has kept is there: what comes is numbered from here on.
-    package mutating func restored(nextNumber: UInt64) {
-        end = max(end, nextNumber, sendMark == .max ? 0 : sendMark)
-        skipRetired()
-        if heads.isEmpty { committedFirst = end }
+        sendMarkTicket = ticket
     }
 
     /// Where an entry is; nil where it has been dropped or is not there any more.
@@ -208,7 +200,12 @@ package struct OutboundQueue: Sendable {
         committed: UInt64,
         lastTicket: UInt64 = 0
     ) -> Step {
-        if lastTicket <= committed { committedFirst = first }
+        if lastTicket <= committed {
+            committedFirst = first
+        } else if nextCommittedFirst.ticket <= committed {
+            committedFirst = max(committedFirst, nextCommittedFirst.first)
+            nextCommittedFirst = (first, lastTicket)
+        }
         while cursor < heads.count {
             let head = heads[cursor]
             switch head.state {
@@ -233,7 +230,7 @@ package struct OutboundQueue: Sendable {
 
     private mutating func advance() {
         cursor += 1
-        queued -= 1
+        waiting -= 1
     }
 
     /// What the next step's PUBLISH is to carry. Mutating, so that the queue is not copied for a look at it.
@@ -281,7 +278,7 @@ package struct OutboundQueue: Sendable {
         heads.remove(at: at)
         bodies.remove(at: at)
         bytesHeld -= Self.entryBytes
-        queued -= 1
+        waiting -= 1
         unfinished -= 1
         return dropped
     }
@@ -296,7 +293,7 @@ package struct OutboundQueue: Sendable {
         inFlightBytes = 0
         cursor = 0
         removeDone()
-        queued = heads.count
+        waiting = heads.count
     }
 
     /// What is over but stands behind something that is not.
@@ -325,7 +322,7 @@ package struct OutboundQueue: Sendable {
         trim()
     }
 
-    private mutating func dropMessage(_ at: Int) {
+    mutating func dropMessage(_ at: Int) {
         let bytes = Int(heads[at].bytesHeld)
         bytesHeld -= bytes
         if heads[at].usesQuota { inFlightBytes -= bytes }
@@ -338,8 +335,12 @@ package struct OutboundQueue: Sendable {
             heads.removeFirst()
             bodies.removeFirst()
             bytesHeld -= Self.entryBytes
-            if cursor > 0 { cursor -= 1 } else { queued -= 1 }
+            if cursor > 0 { cursor -= 1 } else { waiting -= 1 }
         }
+        shrink()
+    }
+
+    mutating func shrink() {
         // A queue that was long once does not keep its storage.
         if longest > 256 && heads.count < longest / 4 {
             heads = Deque(heads)
