@@ -53,21 +53,24 @@ extension BrokerCore {
         withQueue(s) { $0.outbound.unload(toBytes: 0, count: .max) }
     }
 
+    /// Of the next page for a session; nil where it has enough in memory for now.
     @inline(__always)
-    private var pageBytes: Int {
+    private func pageBytes(_ s: Int) -> Int? {
+        let held = sessions[s].state.outbound.bytesHeld
+        let unsent = held - sessions[s].state.outbound.inFlightBytes
         let most = limits.windowBytesInAllMax
-        let isScarce = statistics.queuedBytesInWindows + pageBytesWanted > most / 2
-        return max(1, min(isScarce ? Self.pageBytesScarce : Self.pageBytes, most / 4))
+        let wanted = statistics.queuedBytesInWindows + pageBytesWanted
+        // What is in flight takes memory, too.
+        guard held < Self.windowBytesMin || wanted < most else { return nil }
+        let bytes = max(1, min(wanted > most / 2 ? Self.pageBytesScarce : Self.pageBytes, most / 4))
+        return sessions[s].state.outbound.waiting == 0 || unsent < bytes / 2 ? bytes : nil
     }
 
     /// Asks for the next page of a session's messages, where it will soon be wanted.
     mutating func requestPage(_ s: Int) {
         guard !sessions[s].isPaging, !sessions[s].isUnreadable, !hasStoreFailed else { return }
         let stored = sessions[s].state.outbound.stored
-        guard stored.count > 0, isPageWanted(s) else { return }
-        let bytes = pageBytes
-        let unsent = sessions[s].state.outbound.bytesHeld - sessions[s].state.outbound.inFlightBytes
-        guard unsent < bytes / 2 || sessions[s].state.outbound.waiting == 0 else { return }
+        guard stored.count > 0, isPageWanted(s), let bytes = pageBytes(s) else { return }
         sessions[s].isPaging = true
         pageBytesWanted += bytes
         pageRequests.append(

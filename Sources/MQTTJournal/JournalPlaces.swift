@@ -30,9 +30,8 @@ package struct JournalPlaces: Sendable {
             let most = min(page.count, page.bytes / Self.emptyBytes + 1)
             var bytes = 0
             for (position, entry) in session.queue.entries(from: page.number, count: most).enumerated() {
-                // What is shared is not known here: the rest is seen to when it has been read.
-                guard (bytes - Self.gapBytes) / 2 < page.bytes || position == 0 else { break }
-                bytes += entry.bytes
+                guard bytes < page.bytes else { break }
+                bytes += Self.bytes(of: entry)
                 places.append(Place(entry: entry, page: number, position: position))
                 if files[entry.segment] == nil { files[entry.segment] = index.segment(entry.segment)?.file }
             }
@@ -44,6 +43,13 @@ package struct JournalPlaces: Sendable {
         self.pages = pages
         self.places = places
         self.files = files
+    }
+
+    /// About what a message counts as. How large one is that others have too is seen when it has been read.
+    private static func bytes(of entry: QueueEntry) -> Int {
+        guard entry.isSole else { return emptyBytes }
+        let around = JournalFormat.receiversHeadBytes + JournalFormat.receiverBytes + JournalFormat.recordHeadBytes
+        return emptyBytes + max(0, entry.bytes - around)
     }
 
     /// One page after the other.
