@@ -102,6 +102,12 @@ bench: ## the same load for Apus and mosquitto, side by side; BENCH=… for opti
 bench-table: bench ## the same, written into README.md
 	Benchmarks/tables README.md bench=.build/bench.md
 
+.PHONY: bench-backlog
+bench-backlog: ## how much memory 10 million queued messages take; BENCH=… for options
+	@Scripts/install-packages git=git python3=python3
+	swift build -c release --product apus
+	Benchmarks/backlog $(BENCH) -- $(APUS_BENCH)
+
 .PHONY: bench-check bench-thresholds
 bench-check: ## compare the micro-benchmarks of codec, routing, sessions and core with their thresholds
 	@Scripts/install-packages git=git python3=python3

@@ -16,14 +16,17 @@ public actor Journal: MessageStore {
     private let options: JournalLog.Options
     private let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     private let readers = NIOThreadPool(numberOfThreads: 1)
-    private let executor: any SerialExecutor
+    private let loop: any EventLoop
     private let snapshot = Mutex(StoreStatistics())
     private var log: JournalLog?
     private var tidying: Task<Void, any Error>?
     private var isCommitting = false
 
     /// On the journal's own thread, since it waits for the disk.
-    public nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+    public nonisolated var unownedExecutor: UnownedSerialExecutor { loop.executor.asUnownedSerialExecutor() }
+
+    /// The same thread.
+    public nonisolated var executor: (any TaskExecutor)? { JournalExecutor(loop: loop) }
 
     /// A journal in a directory, which `open` makes where it is not there.
     public init(directory: String, configuration: JournalConfiguration = JournalConfiguration()) {
@@ -33,7 +36,7 @@ public actor Journal: MessageStore {
         options.syncs = configuration.durability == .synced
         options.entropy = UInt64.random(in: .min ... .max)
         self.options = options
-        executor = group.next().executor
+        loop = group.next()
         readers.start()
     }
 

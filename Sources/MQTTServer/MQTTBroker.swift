@@ -147,7 +147,7 @@ public final class MQTTBroker: Service {
         let listeners = try await bind(group, peers)
         listening.succeed(listeners.compactMap(\.address))
         // Not cancelled with the broker: what happens while it ends is committed too.
-        let committing = Task { [core] in
+        let committing = Task(executorPreference: store.executor) { [core] in
             do {
                 try await committer.run { loops in for loop in loops { peers[loop].wake() } }
             } catch {

@@ -6,6 +6,10 @@ public protocol MessageStore: Sendable {
     /// Whether changes outlive the process. A store that keeps nothing is not asked to.
     var isDurable: Bool { get }
 
+    /// Where the broker does its part of a commit, which is little: a store with a thread of its own spares two changes of
+    /// threads for each batch when it says so. Nil where it does not matter.
+    var executor: (any TaskExecutor)? { get }
+
     /// All that was committed before. Throws where it cannot be read: then the broker does not start.
     func open() async throws -> StoredState
 
@@ -70,6 +74,9 @@ public struct StoreStatistics: Sendable, Equatable {
 extension MessageStore {
     /// A store that counts nothing.
     public var statistics: StoreStatistics { StoreStatistics() }
+
+    /// Anywhere.
+    public var executor: (any TaskExecutor)? { nil }
 
     /// A store that holds nothing open.
     public func close() async {}
