@@ -160,18 +160,26 @@ extension BrokerCore {
 
     @inline(__always)
     func hasRoom(_ s: Int) -> Bool {
-        Self.hasRoom(sessions[s], queuedBytesInAll: statistics.queuedBytes, limits)
+        let (queued, bytes) = (sessions[s].state.outbound.queued, sessions[s].state.outbound.bytesQueued)
+        let isStored = sessions[s].hasStoredQueue
+        return Self.hasRoom(queued, bytes, isStored: isStored, queuedBytesInAll: statistics.queuedBytes, limits)
     }
 
     private func hasRoomOfItsOwn(_ s: Int) -> Bool {
-        Self.hasRoom(sessions[s], queuedBytesInAll: 0, limits)
+        let (queued, bytes) = (sessions[s].state.outbound.queued, sessions[s].state.outbound.bytesQueued)
+        return Self.hasRoom(queued, bytes, isStored: sessions[s].hasStoredQueue, queuedBytesInAll: 0, limits)
     }
 
     /// What the store has takes no room in memory.
     @inline(__always)
-    static func hasRoom(_ session: SessionSlot, queuedBytesInAll: Int, _ limits: Limits) -> Bool {
-        let (queued, bytes) = (session.state.outbound.queued, session.state.outbound.bytesQueued)
-        if session.hasStoredQueue { return queued < limits.storedMessagesMax && bytes < limits.storedBytesMax }
+    static func hasRoom(
+        _ queued: Int,
+        _ bytes: Int,
+        isStored: Bool,
+        queuedBytesInAll: Int,
+        _ limits: Limits
+    ) -> Bool {
+        if isStored { return queued < limits.storedMessagesMax && bytes < limits.storedBytesMax }
         return queued < limits.queuedMessagesMax && bytes < limits.queuedBytesMax
             && (queuedBytesInAll < limits.queuedBytesInAllMax || bytes < queuedBytesUnlimited)
     }

@@ -21,38 +21,44 @@ extension BrokerCore {
         }
         redistribute(from: s, onlyUnsent: false)
         let name = Array(sessions[s].state.clientID.utf8)
-        if sessionOfClient[name] == Int32(s) { sessionOfClient[name] = nil }
+        if let at = sessionOfClient.index(forKey: name), sessionOfClient.values[at] == s {
+            sessionOfClient.remove(at: at)
+        }
         statistics.sharedSubscriptions -= sessions[s].sharedSubscriptions
         sessions[s].sharedSubscriptions = 0
+        guard sessions[s].state.outbound.stored.hasShared else { return forget(s, numbers) }
         sessions[s].subscriptionsLeft = numbers
-        if sessions[s].state.outbound.stored.hasShared { leave(s) } else { forget(s) }
+        leave(s)
     }
 
     /// The end of a session, of which nothing is left for others.
-    mutating func forget(_ s: Int) {
+    mutating func forget(_ s: Int, _ subscriptionsLeft: [Int32]) {
         changeStored(s) { .sessionEnded(incarnation: $0) }
-        let queue = sessions[s].state.outbound
-        drop(.sessionEnded, s, count: queue.unfinished, bytes: queue.bytesQueued)
-        statistics.copiesUnfinished -= queue.unfinished
-        statistics.queuedBytes -= queue.bytesHeld
+        let (unfinished, held) = (sessions[s].state.outbound.unfinished, sessions[s].state.outbound.bytesHeld)
+        drop(.sessionEnded, s, count: unfinished, bytes: sessions[s].state.outbound.bytesQueued)
+        statistics.copiesUnfinished -= unfinished
+        statistics.queuedBytes -= held
         if sessions[s].hasStoredQueue {
-            statistics.queuedBytesInWindows -= queue.bytesHeld
-            statistics.queuedBytesInStore -= queue.stored.bytes
+            statistics.queuedBytesInWindows -= held
+            statistics.queuedBytesInStore -= sessions[s].state.outbound.stored.bytes
         }
         tellDrops(s)
         let bytes = sessions[s].subscriptionBytes
-        let numbers = sessions[s].subscriptionsLeft
-        if !queue.isEmpty || !numbers.isEmpty || !sessions[s].replays.isEmpty {
+        if held > 0 || !subscriptionsLeft.isEmpty || !sessions[s].replays.isEmpty {
             discarded.append(
-                Discarded(queue: queue, subscriptions: sessions[s].subscriptions, replays: sessions[s].replays)
+                Discarded(
+                    queue: sessions[s].state.outbound,
+                    subscriptions: sessions[s].subscriptions,
+                    replays: sessions[s].replays
+                )
             )
         }
         sessions[s] = .free
-        if numbers.isEmpty {
+        if subscriptionsLeft.isEmpty {
             statistics.subscriptionBytes -= bytes
             freeSessions.append(Int32(s))
         } else {
-            graves.append(Grave(session: Int32(s), subscriptions: numbers, bytes: bytes))
+            graves.append(Grave(session: Int32(s), subscriptions: subscriptionsLeft, bytes: bytes))
         }
     }
 

@@ -141,23 +141,21 @@ extension BrokerCore {
     }
 
     mutating func armSessionTimer(_ s: Int) {
-        let slot = sessions[s]
-        guard !slot.isFree else { return }
-        guard let due = [slot.willDue, slot.endDue].compactMap({ $0 }).min() else { return }
+        guard !sessions[s].isFree else { return }
+        let due = min(sessions[s].willDue ?? .max, sessions[s].endDue ?? .max)
         // One timer a session: of those in the heap only the one that is armed counts.
-        guard due < slot.armedDue else { return }
+        guard due < sessions[s].armedDue else { return }
         sessions[s].armedDue = due
-        timers.insert(Timer(due: due, kind: .session(Int32(s), incarnation: slot.state.incarnation)))
+        timers.insert(Timer(due: due, kind: .session(Int32(s), incarnation: sessions[s].state.incarnation)))
     }
 
     private mutating func sessionDue(_ s: Int, _ incarnation: UInt64, _ due: Int64) {
         guard s < sessions.count else { return }
-        let slot = sessions[s]
-        guard slot.state.incarnation == incarnation, slot.armedDue == due else { return }
+        guard sessions[s].state.incarnation == incarnation, sessions[s].armedDue == due else { return }
         sessions[s].armedDue = .max
-        guard slot.connection < 0 else { return }
-        if let due = slot.willDue, due <= now { publishWill(of: s) }
-        if let due = slot.endDue, due <= now {
+        guard sessions[s].connection < 0 else { return }
+        if let due = sessions[s].willDue, due <= now { publishWill(of: s) }
+        if let due = sessions[s].endDue, due <= now {
             statistics.sessionsExpired &+= 1
             endSession(s)
         } else {

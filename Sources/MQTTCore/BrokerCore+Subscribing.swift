@@ -112,8 +112,11 @@ extension BrokerCore {
         return tree.selectMember(group) { session in
             let connection = Int(sessions[Int(session)].connection)
             let queued = sessions[Int(session)].state.outbound.queued
+            let bytes = sessions[Int(session)].state.outbound.bytesQueued
+            let isStored = sessions[Int(session)].hasStoredQueue
             let hasRoom =
-                qos == .atMostOnce || Self.hasRoom(sessions[Int(session)], queuedBytesInAll: queuedBytes, limits)
+                qos == .atMostOnce
+                || Self.hasRoom(queued, bytes, isStored: isStored, queuedBytesInAll: queuedBytes, limits)
             guard hasRoom else { return 3 }
             guard connection >= 0 else { return qos == .atMostOnce ? nil : 2 }
             guard connections[connection].state == .connected else { return 1 }

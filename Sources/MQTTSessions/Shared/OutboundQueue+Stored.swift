@@ -7,12 +7,13 @@ import MQTTPackets
 ///     │ sent │ sent │ queued │     │ count messages, bytes together  │ ◀── new messages, until all have been loaded
 ///     └──────┴──────┴────────┘     └─────────────────────────────────┘
 ///                              ◀── a page at a time     ▲ first
+@usableFromInline
 package struct StoredTail: Sendable {
     /// No message behind those in memory has a smaller number.
     package internal(set) var first: UInt64 = 0
-    package internal(set) var count = 0
+    @usableFromInline package internal(set) var count = 0
     /// What they would hold in memory, about.
-    package internal(set) var bytes = 0
+    @usableFromInline package internal(set) var bytes = 0
     /// Of the change that the last of them was queued with.
     package internal(set) var ticket: UInt64 = 0
     /// Whether there may be some that were queued for a shared subscription.
@@ -21,7 +22,7 @@ package struct StoredTail: Sendable {
 
 extension OutboundQueue {
     /// Bytes of all messages that are not over.
-    package var bytesQueued: Int { bytesHeld + stored.bytes }
+    @inlinable package var bytesQueued: Int { bytesHeld + stored.bytes }
 
     /// A session begins, whose messages are in the store.
     package mutating func beginStored() { sendMark = 0 }

@@ -30,9 +30,9 @@ package struct OutboundQueue: Sendable {
     /// The entry to send next.
     private(set) var cursor = 0
     /// Entries from the cursor on.
-    package internal(set) var waiting = 0
+    @usableFromInline package internal(set) var waiting = 0
     /// Those behind them that are not in memory.
-    package internal(set) var stored = StoredTail()
+    @usableFromInline package internal(set) var stored = StoredTail()
     /// The number of the next entry to be queued.
     package internal(set) var end: UInt64
     /// Messages that this connection has sent and that have no final answer, and the bytes that they hold.
@@ -54,7 +54,7 @@ package struct OutboundQueue: Sendable {
     private var nextCommittedFirst: (first: UInt64, ticket: UInt64) = (0, 0)
     /// Messages that are not over, and the bytes of memory that they hold.
     package internal(set) var unfinished = 0
-    package internal(set) var bytesHeld = 0
+    @usableFromInline package internal(set) var bytesHeld = 0
     var longest = 0
 
     package init(firstNumber: UInt64 = 0) {
@@ -71,7 +71,7 @@ package struct OutboundQueue: Sendable {
     package var first: UInt64 { heads.first?.number ?? (stored.count > 0 ? stored.first : end) }
     package var isEmpty: Bool { heads.isEmpty }
     /// Messages that were not sent on this connection.
-    package var queued: Int { waiting + stored.count }
+    @inlinable package var queued: Int { waiting + stored.count }
 
     /// Only where all the queue is in memory.
     package mutating func append(
