@@ -62,7 +62,10 @@ struct Name: Hashable, Sendable {
 
     init(_ text: String) { self.text = text }
 
-    static func == (left: Name, right: Name) -> Bool { left.text.utf8.elementsEqual(right.text.utf8) }
+    static func == (left: Name, right: Name) -> Bool {
+        var (left, right) = (left.text, right.text)
+        return left.withUTF8 { left in right.withUTF8 { left.count == $0.count && left.elementsEqual($0) } }
+    }
 
     func hash(into hasher: inout Hasher) {
         var text = text

@@ -83,6 +83,8 @@ import Testing
             _ = try Self.write(Self.open(directory).log, payloadBytes: 1_000)
             // The last segment is sealed by the first commit of the next life.
             try Self.open(directory).log.commit([.retainedCleared(topic: "none")])
+            // The room behind it is cut off by the next one.
+            _ = try Self.open(directory)
         }
         let system = FailingFileSystem()
         let (log, _) = try Self.open(directory, system)
