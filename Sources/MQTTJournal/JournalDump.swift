@@ -74,12 +74,13 @@ struct JournalDump {
     private func dumpMessages(_ session: JournalSession, _ line: (String) throws -> Void) throws {
         var number: UInt64 = 0
         while true {
-            let entries = session.queue.entries(from: number, count: Self.pageCount)
-            var files: [UInt32: SegmentFile] = [:]
-            for entry in entries where files[entry.segment] == nil {
-                files[entry.segment] = index.segment(entry.segment)?.file
-            }
-            let page = try JournalPage(entries: entries, files: files, bytesMax: Self.pageBytes).read()
+            let wanted = StoredPage(
+                incarnation: session.incarnation,
+                number: number,
+                count: Self.pageCount,
+                bytes: Self.pageBytes
+            )
+            let page = try JournalPlaces(of: [wanted], in: index).read()[0]
             guard let last = page.last else { return }
             for stored in page { try line(self.line(stored, session.clientID)) }
             number = last.number + 1

@@ -14,8 +14,6 @@ enum JournalFormat {
     static let receiversHeadBytes = recordHeadBytes + 8
     /// incarnation 8, number 8, flags 1
     static let receiverBytes = 17
-    /// What an index keeps of a message: flags 1, lengths 12, expiry 8
-    static let messageHeadBytes = 21
 
     enum Kind: UInt8 {
         case endMark = 0

@@ -40,8 +40,7 @@ struct IndexPage {
     static func keptBytes(_ kind: JournalFormat.Kind, _ body: RecordCursor) -> Int {
         var body = body
         switch kind {
-        case .endMark: return 0
-        case .message: return JournalFormat.messageHeadBytes
+        case .endMark, .message: return 0
         case .retained:
             body.skip(8)
             return 10 + Int(body.integer(UInt16.self))
