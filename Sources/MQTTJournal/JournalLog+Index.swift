@@ -2,7 +2,9 @@
 /// sync makes it last too, and one when the segment is sealed.
 extension JournalLog {
     func writePageIfDue(_ segment: Segment) throws(FileError) {
-        guard let page = segment.page, !isFull, page.isDue(at: segment.end) else { return }
+        guard let page = segment.page, !isFull, page.isDue(at: segment.end, stretchBytes: options.stretchBytes) else {
+            return
+        }
         encodePage(page, of: segment)
         // Where the segment ends with this batch, the page comes when it is sealed.
         let room = segment.capacity - segment.end - encoder.bytes - JournalFormat.endMarkBytes

@@ -17,6 +17,8 @@ import SystemPackage
 package final class JournalLog {
     package struct Options: Sendable {
         package var segmentBytes = 64 << 20
+        /// How much comes together before a page of the index is written.
+        package var stretchBytes = 1 << 20
         /// Whether a commit waits for the disk.
         package var syncs = true
         /// Goes into all checksums, so that nobody can know them beforehand.

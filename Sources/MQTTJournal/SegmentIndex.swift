@@ -51,9 +51,6 @@ struct IndexPage {
 
 /// What the next page of the segment that is being written will say.
 struct IndexPageBuilder {
-    /// How long a stretch becomes before its page is written.
-    private static let stretchBytes = 1 << 20
-
     private var previous = 0
     private var firstBatch: UInt64
     private(set) var start = JournalFormat.headerBytes
@@ -68,7 +65,7 @@ struct IndexPageBuilder {
         copies.writeBytes(UnsafeRawBufferPointer(rebasing: bytes[body.at..<(body.at + kept)]))
     }
 
-    func isDue(at end: Int) -> Bool { end - start >= Self.stretchBytes }
+    func isDue(at end: Int, stretchBytes: Int) -> Bool { end - start >= stretchBytes }
 
     /// The page of all up to `end`.
     func encode(into encoder: inout BatchEncoder, end: Int) {
@@ -90,7 +87,7 @@ struct IndexPageBuilder {
         firstBatch = nextBatch
         start = end
         // What one large batch took is not kept for all small ones.
-        if copies.capacity > 2 * Self.stretchBytes { copies = ByteBuffer() }
+        if copies.capacity > 2 << 20 { copies = ByteBuffer() }
         copies.clear()
     }
 }
