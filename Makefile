@@ -15,6 +15,7 @@ SEEDS ?= 10000
 FILTER ?=
 PYTEST ?=
 BENCH ?=
+START ?=
 SOAK ?=
 
 APUS := .build/release/apus
@@ -107,6 +108,13 @@ bench-backlog: ## how much memory 10 million queued messages take; BENCH=… for
 	@Scripts/install-packages git=git python3=python3
 	swift build -c release --product apus
 	Benchmarks/backlog $(BENCH) -- $(APUS_BENCH)
+
+.PHONY: bench-start
+bench-start: ## how long the broker takes to open with a million queued messages; START=… for options
+	@Scripts/install-packages git=git python3=python3
+	swift build -c release --product apus
+	swift build -c release --product start-data
+	Benchmarks/start $(START)
 
 .PHONY: bench-check bench-thresholds
 bench-check: ## compare the micro-benchmarks of codec, routing, sessions and core with their thresholds

@@ -86,6 +86,15 @@ let package = Package(
             path: "Benchmarks/Growth",
             swiftSettings: strict
         ),
+        .executableTarget(
+            name: "start-data",
+            dependencies: [
+                "MQTTJournal", "MQTTStore", "MQTTPackets", nio,
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Benchmarks/StartData",
+            swiftSettings: strict
+        ),
         // Tests.
         .testTarget(name: "MQTTPacketsTests", dependencies: ["MQTTPackets", nio], swiftSettings: strict),
         .testTarget(

@@ -231,6 +231,13 @@ struct BatchEncoder {
         finish()
     }
 
+    mutating func encodeIndex(previous: Int, firstBatch: UInt64, start: Int, copies: ByteBuffer) {
+        begin(.index)
+        buffer.writeMultipleIntegers(UInt32(previous), firstBatch, UInt32(start))
+        buffer.writeImmutableBuffer(copies)
+        finish()
+    }
+
     mutating func write(_ subscription: StoredSubscription) {
         buffer.writeMultipleIntegers(subscription.identifier, subscription.options.byte)
         write(subscription.filter)

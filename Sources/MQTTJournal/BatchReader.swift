@@ -1,7 +1,10 @@
 /// Finds the batches in the bytes of a segment.
 struct BatchReader {
     let bytes: UnsafeRawBufferPointer
-    let seed: UInt32
+    /// Nil where the header is lost: then a batch is taken for what it is in all but its place.
+    let seed: UInt32?
+    /// Where in the segment the bytes begin.
+    var base = 0
 
     struct Batch {
         let number: UInt64
@@ -29,9 +32,12 @@ struct BatchReader {
         let size: UInt32 = cursor.integer()
         let stated: UInt32 = cursor.integer()
         let check: UInt32 = cursor.integer()
-        guard !cursor.isBad, Int(size) == at - start, stated == chain,
-            check == JournalFormat.check(seed: seed, batch: number, offset: start, bytes: size, chain: chain)
-        else { return nil }
+        guard !cursor.isBad, Int(size) == at - start, stated == chain else { return nil }
+        if let seed {
+            let place = base + start
+            let expected = JournalFormat.check(seed: seed, batch: number, offset: place, bytes: size, chain: chain)
+            guard check == expected else { return nil }
+        }
         return Batch(number: number, records: start..<at, end: at + head.bytes)
     }
 

@@ -29,6 +29,10 @@ public enum JournalError: Error, Sendable, Hashable, CustomStringConvertible {
     case unknownVersion(file: String, version: UInt32)
     /// Another process, or another journal of this one, has the directory open.
     case inUse(directory: String)
+    /// There is no journal in this directory, or no directory.
+    case noJournal(directory: String)
+    /// A directory that is to be new has something in it.
+    case notEmpty(directory: String)
     /// It was not opened, was closed, or could not make a change last before.
     case notOpen
 
@@ -39,6 +43,8 @@ public enum JournalError: Error, Sendable, Hashable, CustomStringConvertible {
         case .missing(let file): "\(file) is missing"
         case .unknownVersion(let file, let version): "\(file) has version \(version) of the format, which is unknown"
         case .inUse(let directory): "\(directory) is in use by another process"
+        case .noJournal(let directory): "there is no journal in \(directory)"
+        case .notEmpty(let directory): "\(directory) is not empty"
         case .notOpen: "the journal is not open"
         }
     }

@@ -24,6 +24,7 @@ enum JournalFormat {
         case retained, retainedCleared
         case replay, replayEnded, replayPulled
         case firstSegment
+        case index
     }
 
     /// CRC-32C of what `crc` is the checksum of and these bytes.
@@ -59,7 +60,10 @@ struct Name: Hashable, Sendable {
 
     init(_ text: String) { self.text = text }
 
-    static func == (left: Name, right: Name) -> Bool { left.text.utf8.elementsEqual(right.text.utf8) }
+    static func == (left: Name, right: Name) -> Bool {
+        var (left, right) = (left.text, right.text)
+        return left.withUTF8 { left in right.withUTF8 { left.count == $0.count && left.elementsEqual($0) } }
+    }
 
     func hash(into hasher: inout Hasher) {
         var text = text

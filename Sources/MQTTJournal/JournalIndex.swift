@@ -67,7 +67,7 @@ struct JournalIndex {
     mutating func apply(_ kind: JournalFormat.Kind, _ cursor: RecordCursor, at place: RecordPlace) -> Bool {
         var cursor = cursor
         switch kind {
-        case .endMark: break
+        case .endMark, .index: break
         case .message: lastMessage = place
         case .receivers: applyReceivers(&cursor, at: place)
         case .broker:

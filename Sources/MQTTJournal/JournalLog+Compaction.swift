@@ -95,6 +95,10 @@ extension JournalLog {
             var message: (from: Int, to: Int?) = (0, nil)
             let scanEnd = point.offset + Self.scanBytes
             while point.offset < oldest.end {
+                if let hole = oldest.holes.first(where: { $0.contains(point.offset) }) {
+                    point.offset = hole.upperBound
+                    continue
+                }
                 let (head, bytes) = try window.record(oldest.file, at: point.offset)
                 if head.kind != .receivers && (encoder.bytes >= budget || point.offset >= scanEnd) { return point }
                 if head.kind == .message { message = (point.offset, nil) }

@@ -17,6 +17,8 @@ import SystemPackage
 package final class JournalLog {
     package struct Options: Sendable {
         package var segmentBytes = 64 << 20
+        /// How much comes together before a page of the index is written.
+        package var stretchBytes = 1 << 20
         /// Whether a commit waits for the disk.
         package var syncs = true
         /// Goes into all checksums, so that nobody can know them beforehand.
@@ -45,6 +47,9 @@ package final class JournalLog {
     let lock: any File
     var index = JournalIndex()
     var encoder = BatchEncoder()
+    var pageEncoder = BatchEncoder()
+    /// Bytes of the pages that were written since the last batch.
+    var pageBytes = 0
     /// Whether the last segment is the one being written: not before the first commit.
     var hasCurrent = false
     let epoch: UInt64
@@ -111,7 +116,8 @@ package final class JournalLog {
         counted.commits += 1
         counted.changes += UInt64(changes.count)
         // The batch holds the copies, too: what is owed is what came without them, less what they were.
-        debt = isCompactionDue ? max(0, debt + encoder.bytes - 2 * copied) : 0
+        debt = isCompactionDue ? max(0, debt + encoder.bytes + pageBytes - 2 * copied) : 0
+        pageBytes = 0
         try finish(point)
     }
 
@@ -122,6 +128,7 @@ package final class JournalLog {
     func write(usingReserve: Bool) throws {
         do {
             let segment = try segment(for: encoder.bytes + JournalFormat.endMarkBytes, usingReserve: usingReserve)
+            try writePageIfDue(segment)
             encoder.end(batch: nextBatch, seed: segment.file.seed, offset: segment.end)
             segment.isDirty = true
             try segment.file.file.write(encoder.buffer, at: segment.end)
@@ -170,6 +177,7 @@ package final class JournalLog {
                 )
                 let isUnderstood = index.apply(head.kind, head.body(bytes, at: at), at: place)
                 precondition(isUnderstood, "a record of its own cannot be read")
+                segment.page?.add(head, bytes, at: at)
                 at += head.bytes
             }
         }
@@ -198,6 +206,7 @@ package final class JournalLog {
         try sealCurrent()
         let file = SegmentFile(number: number, name: name, file: spare.file, seed: header.seed)
         let segment = Segment(file, end: JournalFormat.headerBytes, capacity: spare.capacity)
+        segment.page = IndexPageBuilder(firstBatch: nextBatch)
         index.append(segment)
         hasCurrent = true
         wantsNewSegment = false
@@ -206,12 +215,14 @@ package final class JournalLog {
 
     /// Nothing may stand behind the last batch that could be taken for one, once another segment has batches.
     private func sealCurrent() throws {
-        guard hasCurrent, let current = index.segments.last else { return }
+        guard let current = index.segments.last, hasCurrent || current.page != nil else { return }
+        if !isFull { try writeLastPage(current) }
         try finally { () throws(FileError) in
             try current.file.file.truncate(to: current.end)
             try current.file.file.sync()
         }
         current.capacity = current.end
+        current.page = nil
     }
 
     private func spare(for bytes: Int, usingReserve: Bool) throws(FileError) -> Spare {

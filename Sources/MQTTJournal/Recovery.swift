@@ -7,7 +7,7 @@ import SystemPackage
 ///
 /// A batch that is not whole, with no whole one behind it, is what a loss of power has left of the last one: it is cut
 /// off. With a whole one behind it anywhere, it was whole once, since each batch is written after the one before was
-/// synced: then the journal is damaged.
+/// synced: then the journal is damaged. But where the whole one is the next, what stands before it was a page of an index.
 struct Recovery {
     private let directory: FilePath
     private let fileSystem: any FileSystem
@@ -17,7 +17,9 @@ struct Recovery {
     private var isFirstBatch = true
     /// Where something stands that is no batch.
     private var invalid: JournalError?
-    private var memory = UnsafeMutableRawBufferPointer(start: nil, count: 0)
+    /// What the log is to say.
+    private(set) var notices: [String] = []
+    fileprivate let memory = SegmentMemory()
 
     private init(_ directory: FilePath, _ fileSystem: any FileSystem) {
         self.directory = directory
@@ -27,7 +29,6 @@ struct Recovery {
     /// All that is in a directory that is locked.
     static func run(_ directory: FilePath, _ fileSystem: any FileSystem) throws -> (Recovery, StoredState) {
         var recovery = Recovery(directory, fileSystem)
-        defer { recovery.memory.deallocate() }
         let numbers = try recovery.removeLeftovers()
         for number in numbers { try recovery.read(number) }
         if let first = numbers.first, recovery.index.firstSegment < first {
@@ -35,6 +36,7 @@ struct Recovery {
         }
         try recovery.cut()
         recovery.index.finishReading()
+        for segment in recovery.index.segments.dropLast() { segment.page = nil }
         try recovery.index.removeOldSegments(in: directory, fileSystem)
         return (recovery, try recovery.state())
     }
@@ -55,39 +57,106 @@ struct Recovery {
     private mutating func read(_ number: UInt32) throws {
         let name = JournalFormat.segmentName(number)
         let file = try fileSystem.open(directory.appending(name), creates: false)
-        let bytes = try load(file)
-        guard let header = try SegmentHeader(bytes, file: name), header.number == number else {
-            try readWithoutHeader(bytes, SegmentFile(number: number, name: name, file: file, seed: 0))
-            return
+        let size = try file.bytes
+        guard
+            let header = try SegmentHeader(try memory.load(file, 0..<min(size, JournalFormat.headerBytes)), file: name),
+            header.number == number
+        else {
+            let bytes = try memory.load(file, 0..<size)
+            return try readWithoutHeader(bytes, SegmentFile(number: number, name: name, file: file, seed: 0))
         }
         epochMax = max(epochMax, header.epoch)
         let segment = Segment(
             SegmentFile(number: number, name: name, file: file, seed: header.seed),
             end: JournalFormat.headerBytes,
-            capacity: bytes.count
+            capacity: size
         )
         index.append(segment)
-        let reader = BatchReader(bytes: bytes, seed: header.seed)
-        while let batch = reader.batch(at: segment.end), isFirstBatch || batch.number == nextBatch {
-            if let invalid { throw invalid }
-            try apply(batch, reader, segment)
+        if let pages = try SegmentIndex(segment.file, size: size)?.pages {
+            for page in pages { try apply(page, segment) }
+        } else {
+            segment.page = IndexPageBuilder(firstBatch: nextBatch)
+            try scan(BatchReader(bytes: try memory.load(file, 0..<size), seed: header.seed), segment)
         }
-        guard !reader.isBlank(from: segment.end) else { return }
-        segment.isDirty = true
-        let found = JournalError.damaged(file: name, offset: segment.end)
-        if reader.laterBatch(behind: segment.end) != nil { throw invalid ?? found }
-        invalid = invalid ?? found
     }
 
-    private mutating func load(_ file: any File) throws -> UnsafeRawBufferPointer {
-        let size = try file.bytes
-        if memory.count < size {
-            memory.deallocate()
-            memory = UnsafeMutableRawBufferPointer.allocate(byteCount: size, alignment: 16)
+    /// Takes up a page of a segment's index instead of the stretch that it is about.
+    private mutating func apply(_ page: SegmentIndex.Page, _ segment: Segment) throws {
+        try page.bytes.withUnsafeBytes { bytes in
+            let reader = BatchReader(bytes: bytes, seed: segment.file.seed, base: page.offset)
+            guard let batch = reader.batch(at: 0), let content = IndexPage(batch, bytes),
+                content.start == segment.end, isFirstBatch || content.firstBatch == nextBatch
+            else { throw invalid ?? JournalError.damaged(file: segment.file.name, offset: segment.end) }
+            (nextBatch, isFirstBatch) = (content.firstBatch, false)
+            noteInvalid()
+            if content.copies.remaining > 0 {
+                try apply(content.copies, to: page.offset, segment)
+                nextBatch = batch.number
+            } else {
+                let stretch = try memory.load(segment.file.file, content.start..<page.offset)
+                try scan(BatchReader(bytes: stretch, seed: segment.file.seed, base: content.start), segment)
+            }
+            guard segment.end == page.offset, nextBatch == batch.number else {
+                throw JournalError.damaged(file: segment.file.name, offset: segment.end)
+            }
+            segment.end += batch.end
         }
-        let count = try file.read(at: 0, into: UnsafeMutableRawBufferPointer(rebasing: memory[..<size]))
-        return UnsafeRawBufferPointer(rebasing: memory[..<count])
     }
+
+    private mutating func apply(_ copies: RecordCursor, to end: Int, _ segment: Segment) throws {
+        var cursor = copies
+        while cursor.remaining > 0 {
+            let place = RecordPlace(segment: segment.number, offset: UInt32(segment.end), bytes: cursor.integer())
+            let kind = JournalFormat.Kind(rawValue: cursor.integer())
+            let body = min(Int(place.bytes) - JournalFormat.recordHeadBytes, cursor.remaining)
+            guard let kind, body >= 0 else { break }
+            let rest = RecordCursor(cursor.bytes, from: cursor.at, to: cursor.at + body)
+            let kept = RecordCursor(cursor.bytes, from: cursor.at, to: cursor.at + IndexPage.keptBytes(kind, rest))
+            guard index.apply(kind, kept, at: place) else { break }
+            cursor.skip(kept.end - kept.at)
+            segment.end += Int(place.bytes)
+        }
+        if cursor.isBad { throw JournalError.damaged(file: segment.file.name, offset: end) }
+    }
+
+    /// Takes up all batches that there are.
+    private mutating func scan(_ reader: BatchReader, _ segment: Segment) throws {
+        while true {
+            let at = segment.end - reader.base
+            if let batch = reader.batch(at: at), isFirstBatch || batch.number == nextBatch {
+                noteInvalid()
+                if IndexPage(batch, reader.bytes) == nil {
+                    try apply(batch, reader, segment)
+                } else {
+                    segment.page?.pageEnded(from: segment.end, to: reader.base + batch.end, nextBatch: nextBatch)
+                    segment.end = reader.base + batch.end
+                }
+                continue
+            }
+            guard !reader.isBlank(from: at) else { return }
+            segment.isDirty = true
+            let found = JournalError.damaged(file: segment.file.name, offset: segment.end)
+            guard let later = reader.laterBatch(behind: at) else {
+                invalid = invalid ?? found
+                return
+            }
+            // The next batch stands behind it: it was a page.
+            guard !isFirstBatch, later.number == nextBatch else { throw invalid ?? found }
+            let end = reader.base + later.records.lowerBound
+            notices.append(Self.notice(found))
+            segment.holes.append(segment.end..<end)
+            segment.page = nil
+            segment.end = end
+        }
+    }
+
+    /// What is not there has not been missed: the batch that comes next stands behind it.
+    private mutating func noteInvalid() {
+        if let invalid { notices.append(Self.notice(invalid)) }
+        invalid = nil
+    }
+
+    private static func notice(_ error: JournalError) -> String { "\(error), but nothing is missing there" }
 
     /// The header is synced before the first batch is written: without one nothing else may be there.
     private mutating func readWithoutHeader(_ bytes: UnsafeRawBufferPointer, _ file: SegmentFile) throws {
@@ -99,15 +168,18 @@ struct Recovery {
     }
 
     private mutating func apply(_ batch: BatchReader.Batch, _ reader: BatchReader, _ segment: Segment) throws {
+        if isFirstBatch { segment.page = IndexPageBuilder(firstBatch: batch.number) }
         var at = batch.records.lowerBound
-        while at < batch.records.upperBound, let head = RecordHead(unchecked: reader.bytes, at: at) {
-            let place = RecordPlace(segment: segment.number, offset: UInt32(at), bytes: UInt32(head.bytes))
+        while at < batch.end, let head = RecordHead(unchecked: reader.bytes, at: at) {
+            let offset = reader.base + at
+            let place = RecordPlace(segment: segment.number, offset: UInt32(offset), bytes: UInt32(head.bytes))
             guard index.apply(head.kind, head.body(reader.bytes, at: at), at: place) else {
-                throw JournalError.damaged(file: segment.file.name, offset: at)
+                throw JournalError.damaged(file: segment.file.name, offset: offset)
             }
+            segment.page?.add(head, reader.bytes, at: at)
             at += head.bytes
         }
-        segment.end = batch.end
+        segment.end = reader.base + batch.end
         nextBatch = batch.number + 1
         isFirstBatch = false
     }
@@ -129,20 +201,52 @@ struct Recovery {
     }
 
     private func state() throws -> StoredState {
-        let window = ReadWindow()
-        var retained: [StoredRetained] = []
-        retained.reserveCapacity(index.retained.count)
+        let retained = try retained()
+        let sessions = index.sessions.values.map(\.stored).sorted { $0.incarnation < $1.incarnation }
+        var state = StoredState(broker: index.broker, sessions: sessions, retained: retained)
+        state.notices = notices
+        return state
+    }
+}
+
+extension Recovery {
+    /// Retained messages this near to one another are read at once, and no more than so many bytes.
+    private static let (gapBytesMax, runBytesMax) = (8 << 10, 1 << 20)
+
+    private func retained() throws -> [StoredRetained] {
         let places = index.retained.values.sorted { ($0.segment, $0.offset) < ($1.segment, $1.offset) }
-        for place in places {
-            guard let segment = index.segment(place.segment) else { continue }
-            let (head, bytes) = try window.record(segment.file, at: Int(place.offset))
-            guard let stored = head.retained(bytes) else {
-                throw JournalError.damaged(file: segment.file.name, offset: Int(place.offset))
+        var retained: [StoredRetained] = []
+        retained.reserveCapacity(places.count)
+        var start = 0
+        while start < places.count {
+            let first = places[start]
+            var (next, end) = (start + 1, Int(first.offset + first.bytes))
+            while next < places.count, places[next].segment == first.segment,
+                Int(places[next].offset) < end + Self.gapBytesMax, end - Int(first.offset) < Self.runBytesMax
+            {
+                end = Int(places[next].offset + places[next].bytes)
+                next += 1
             }
+            try readRetained(places[start..<next], to: end, into: &retained)
+            start = next
+        }
+        return retained
+    }
+
+    private func readRetained(
+        _ places: ArraySlice<RecordPlace>,
+        to end: Int,
+        into retained: inout [StoredRetained]
+    ) throws {
+        guard let first = places.first, let segment = index.segment(first.segment) else { return }
+        let bytes = try memory.load(segment.file.file, Int(first.offset)..<end)
+        for place in places {
+            let at = Int(place.offset - first.offset)
+            guard let head = RecordHead(bytes, at: at), head.bytes == Int(place.bytes),
+                let stored = head.retained(UnsafeRawBufferPointer(rebasing: bytes[at..<(at + head.bytes)]))
+            else { throw JournalError.damaged(file: segment.file.name, offset: Int(place.offset)) }
             retained.append(stored)
         }
-        let sessions = index.sessions.values.map(\.stored).sorted { $0.incarnation < $1.incarnation }
-        return StoredState(broker: index.broker, sessions: sessions, retained: retained)
     }
 }
 
@@ -166,12 +270,7 @@ extension JournalLog {
         fileSystem: any FileSystem
     ) throws -> (log: JournalLog, state: StoredState) {
         try fileSystem.makeDirectory(directory)
-        let lock: any File
-        do throws(FileError) {
-            lock = try fileSystem.lock(directory.appending("lock"))
-        } catch let error where error.code == Errno.wouldBlock.rawValue {
-            throw JournalError.inUse(directory: directory.string)
-        }
+        let lock = try fileSystem.lockJournal(directory)
         let (recovery, state) = try Recovery.run(directory, fileSystem)
         return (JournalLog(directory, options, fileSystem, lock: lock, recovered: recovery), state)
     }

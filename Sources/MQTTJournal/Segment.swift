@@ -40,6 +40,10 @@ final class Segment {
     var shared: [UInt32: Shared] = [:]
     /// Whether there may be something behind `end`.
     var isDirty = false
+    /// What the next page of its index will say; nil where it gets none any more.
+    var page: IndexPageBuilder?
+    /// What cannot be read between batches, and where nothing is missing: pages that were torn or damaged.
+    var holes: [Range<Int>] = []
 
     init(_ file: SegmentFile, end: Int, capacity: Int) {
         self.file = file

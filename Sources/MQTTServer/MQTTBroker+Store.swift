@@ -6,7 +6,10 @@ extension MQTTBroker {
     /// Takes up what the store has kept.
     func restore() async throws {
         guard store.isDurable else { return }
+        let begun = ContinuousClock.now
         let state = try await store.open()
+        let read = begun.duration(to: .now)
+        for notice in state.notices { logger(.broker).notice("\(notice)") }
         core.begin(at: WallClock.brokerTime(after: state.broker))
         core.withLock { core, now in core.restore(state, at: now) }
         guard !state.sessions.isEmpty || !state.retained.isEmpty else { return }
@@ -15,6 +18,8 @@ extension MQTTBroker {
             metadata: [
                 "sessions": "\(state.sessions.count)", "retained": "\(state.retained.count)",
                 "messages": "\(state.sessions.reduce(0) { $0 + $1.queuedMessages })",
+                "read-ms": "\(Int(read / .milliseconds(1)))",
+                "taken-up-ms": "\(Int((begun.duration(to: .now) - read) / .milliseconds(1)))",
             ]
         )
     }

@@ -8,6 +8,8 @@ public struct StoredState: Sendable {
     public var sessions: [StoredSession]
     /// One for each topic, in any order.
     public var retained: [StoredRetained]
+    /// What the operator is to know of the store, a sentence each; for the log.
+    public var notices: [String] = []
 
     /// Nothing, or what is given.
     public init(broker: StoredBroker? = nil, sessions: [StoredSession] = [], retained: [StoredRetained] = []) {

@@ -9,7 +9,7 @@ struct Apus: AsyncParsableCommand {
         commandName: "apus",
         abstract: "An MQTT broker for 3.1, 3.1.1 and 5.0, and the tools around it.",
         version: "apus \(version)",
-        subcommands: [Serve.self, Pub.self, Sub.self, Version.self]
+        subcommands: [Serve.self, Pub.self, Sub.self, Store.self, Version.self]
     )
 }
 

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Logging
 import MQTTCore
+import MQTTPackets
 import MQTTServer
 
 #if canImport(Glibc)

@@ -49,6 +49,10 @@ final class TemporaryDirectory: Sendable {
         try bytes.withUnsafeBytes { try file.write($0, at: offset) }
     }
 
+    func check() throws -> (summary: JournalSummary, findings: [JournalFinding]) {
+        try JournalTool(directory: path.string).check()
+    }
+
     func copy() throws -> TemporaryDirectory {
         let copy = try TemporaryDirectory()
         for name in try segments {
@@ -91,6 +95,7 @@ final class FailingFileSystem: FileSystem {
         /// Bytes that can be written or set aside still; what is removed is given back.
         var room = Int.max
         var failsSyncs = false
+        var bytesRead = 0
         var sizes: [String: Int] = [:]
     }
 
@@ -150,7 +155,9 @@ private final class FailingFile: File {
     var bytes: Int { get throws(FileError) { try file.bytes } }
 
     func read(at offset: Int, into target: UnsafeMutableRawBufferPointer) throws(FileError) -> Int {
-        try file.read(at: offset, into: target)
+        let count = try file.read(at: offset, into: target)
+        system.plan.withLock { $0.bytesRead += count }
+        return count
     }
 
     func write(_ source: UnsafeRawBufferPointer, at offset: Int) throws(FileError) {

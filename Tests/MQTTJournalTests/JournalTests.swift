@@ -113,7 +113,8 @@ import Testing
         for name in names.dropLast() {
             let bytes = try directory.bytes(name)
             let copy = try directory.copy()
-            // The end of its last batch.
+            // In its first batch and, so that the file is read, in its index.
+            try copy.write([bytes[80] ^ 1], to: name, at: 80)
             try copy.write([bytes[bytes.count - 1] ^ 1], to: name, at: bytes.count - 1)
             #expect(throws: JournalError.self) { try JournalLog.open(copy) }
         }

@@ -25,6 +25,7 @@ struct JournalWorld {
         fileSystem = SimulatedFileSystem(seed: ~seed, capacityBytes: isSmall ? 30_000 + random.below(300_000) : .max)
         var options = JournalLog.Options()
         options.segmentBytes = random.pick([4_096, 4_096, 10_000, 65_536])
+        options.stretchBytes = random.pick([1, 1_000, 20_000])
         options.entropy = seed
         self.options = options
         generator = ChangeGenerator(seed: seed)
@@ -177,7 +178,26 @@ extension JournalWorld {
                     + "\(others.prefix(8).joined(separator: "\n"))"
             )
         } catch is JournalError {
-            // Found.
+            try repair()
+        }
+    }
+
+    /// What is written of a damaged journal is sound.
+    private func repair() throws {
+        let target: FilePath = "/repaired"
+        let tool = JournalTool(directory: Self.directory, fileSystem: fileSystem)
+        let damages = try tool.check().findings.filter(\.isDamage)
+        try expect(!damages.isEmpty, "a check finds nothing where a start finds damage")
+        let repair = try tool.repair(to: target.string)
+        try expect(repair.findings.filter(\.isDamage) == damages, "\(repair.findings) are not \(damages)")
+        let (log, state) = try JournalLog.open(target, options: options, fileSystem: fileSystem)
+        try expect(state.sessions.count == repair.summary.sessions, "\(state.sessions.count) sessions were repaired")
+        for session in state.sessions {
+            let messages = try log.messages(of: session.incarnation, from: 0, count: .max, bytes: .max)
+            try expect(
+                messages.count == session.queuedMessages,
+                "\(messages.count) of \(session.queuedMessages) messages"
+            )
         }
     }
 }
