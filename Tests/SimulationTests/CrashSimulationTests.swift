@@ -10,6 +10,21 @@ struct CrashSimulationTests {
     )
     func everything(chunk: Int) { simulate(Seeds.chunk(chunk), Self.makeWorld, Self.run) }
 
+    @Test(
+        "the same over a journal on a disk that tears, reorders and loses what was not synced, fails and runs full",
+        arguments: 0..<Seeds.chunks
+    )
+    func everythingOverJournal(chunk: Int) {
+        simulate(Seeds.chunk(chunk)) { seed, isLogging in
+            let world = Self.makeWorld(seed, isLogging: isLogging)
+            world.journal = SimulatedJournal(seed: seed)
+            return world
+        } _: { world in
+            _ = try world.journal?.open()
+            try Self.run(world)
+        }
+    }
+
     /// But that of the answer to a repeated PUBLISH, which follows a CONNACK that has waited for the first one.
     @Test(
         "without any one of the waits the simulation fails",
@@ -47,12 +62,14 @@ struct CrashSimulationTests {
 
     private static func run(_ world: World) throws {
         try world.settle()
+        world.journal?.plan()
         let oneIn = world.random.pick([50, 200, 800])
         for step in 0..<(300 + world.random.below(3_000)) {
             try world.step()
             if world.random.oneIn(oneIn) { try world.crash() }
             if step % 50 == 0 { try world.checkFigures() }
         }
+        world.journal?.calmDown()
         try world.checkAndEnd()
     }
 }

@@ -63,6 +63,7 @@ struct SimulatedDisk: Sendable {
     var callsBeforeCrash: Int?
     var isDown = false
     var syncsBeforeFailure: Int?
+    private(set) var hasFailedSync = false
     var writesBeforeFailure: Int?
     var log: [String] = []
 
@@ -105,6 +106,7 @@ struct SimulatedDisk: Sendable {
 
     mutating func sync(_ node: Int, _ path: FilePath) throws(FileError) {
         if Self.counts(&syncsBeforeFailure) {
+            hasFailedSync = true
             for index in nodes[node].pending.indices { nodes[node].pending[index].isLost = true }
             throw FileError(.sync, path.string, code: Errno.ioError.rawValue)
         }
@@ -169,7 +171,10 @@ extension SimulatedDisk {
 
     mutating func syncDirectory(_ path: FilePath) throws(FileError) {
         guard let directory = directories[path.string] else { throw Self.missing(.sync, path) }
-        if Self.counts(&syncsBeforeFailure) { throw FileError(.sync, path.string, code: Errno.ioError.rawValue) }
+        if Self.counts(&syncsBeforeFailure) {
+            hasFailedSync = true
+            throw FileError(.sync, path.string, code: Errno.ioError.rawValue)
+        }
         directories[path.string]?.durable = directory.current
         directories[path.string]?.pending = []
     }
@@ -216,17 +221,22 @@ extension SimulatedDisk {
     mutating func crash() {
         for node in nodes.indices { crash(node) }
         for path in directories.keys.sorted() { crashDirectory(path) }
+        hasFailedSync = false
         restart()
     }
 
     mutating func restart() {
         generation += 1
         locked = [:]
+        calmDown()
+        isDown = false
+        log.append("life \(generation)")
+    }
+
+    mutating func calmDown() {
         callsBeforeCrash = nil
         syncsBeforeFailure = nil
         writesBeforeFailure = nil
-        isDown = false
-        log.append("life \(generation)")
     }
 
     private mutating func crash(_ node: Int) {
