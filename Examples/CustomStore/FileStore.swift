@@ -14,6 +14,7 @@ import NIOCore
 public actor FileStore: MessageStore {
     /// A line of the file that is none.
     public struct Unreadable: Error, CustomStringConvertible {
+        /// Which line.
         public let description: String
     }
 
@@ -32,8 +33,10 @@ public actor FileStore: MessageStore {
     /// A store in this file, which `open` makes where it is not there.
     public init(path: String) { self.path = path }
 
+    /// True.
     public nonisolated var isDurable: Bool { true }
 
+    /// Reads the file from its begin to its last whole batch.
     public func open() throws -> StoredState {
         if !FileManager.default.fileExists(atPath: path) { try Data().write(to: URL(filePath: path)) }
         let file = try FileHandle(forUpdating: URL(filePath: path))
@@ -59,6 +62,7 @@ public actor FileStore: MessageStore {
         return StoredState(broker: broker, sessions: stored, retained: Array(retained.values))
     }
 
+    /// Writes the batch and has it synced.
     public func commit(_ changes: [StoreChange]) throws {
         let lines = changes.map { Line.write($0) + "\n" }.joined() + "commit\n"
         try file?.write(contentsOf: Data(lines.utf8))
@@ -80,6 +84,7 @@ public actor FileStore: MessageStore {
         return page
     }
 
+    /// Closes the file.
     public func close() {
         try? file?.close()
         file = nil
