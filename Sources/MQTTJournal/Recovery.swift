@@ -15,6 +15,8 @@ struct Recovery {
     private(set) var epochMax: UInt64 = 0
     private(set) var nextBatch: UInt64 = 1
     private var isFirstBatch = true
+    /// Where the last batch of the last segment stands.
+    private var lastBatch = 0..<0
     /// Where something stands that is no batch.
     private var invalid: JournalError?
     private var memory = UnsafeMutableRawBufferPointer(start: nil, count: 0)
@@ -67,6 +69,7 @@ struct Recovery {
             capacity: bytes.count
         )
         index.append(segment)
+        lastBatch = 0..<0
         let reader = BatchReader(bytes: bytes, seed: header.seed)
         while let batch = reader.batch(at: segment.end), isFirstBatch || batch.number == nextBatch {
             if let invalid { throw invalid }
@@ -107,6 +110,7 @@ struct Recovery {
             }
             at += head.bytes
         }
+        lastBatch = segment.end..<batch.end
         segment.end = batch.end
         nextBatch = batch.number + 1
         isFirstBatch = false
@@ -123,9 +127,19 @@ struct Recovery {
         try fileSystem.syncDirectory(directory)
         guard let last = index.segments.last else { return }
         if last.isDirty || last.capacity > last.end { try last.file.file.truncate(to: last.end) }
+        try writeLastBatchAgain(to: last.file.file)
         try last.file.file.sync()
         last.capacity = last.end
         last.isDirty = false
+    }
+
+    /// After a sync that failed the system may show what the disk does not have, and take it for written: it has to be
+    /// written anew for a sync to mean anything. All batches before the last one were synced.
+    private func writeLastBatchAgain(to file: any File) throws {
+        guard !lastBatch.isEmpty else { return }
+        var bytes = [UInt8](repeating: 0, count: lastBatch.count)
+        let count = try bytes.withUnsafeMutableBytes { try file.read(at: lastBatch.lowerBound, into: $0) }
+        try bytes[..<count].withUnsafeBytes { try file.write($0, at: lastBatch.lowerBound) }
     }
 
     private func state() throws -> StoredState {

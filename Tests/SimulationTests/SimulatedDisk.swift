@@ -63,7 +63,6 @@ struct SimulatedDisk: Sendable {
     var callsBeforeCrash: Int?
     var isDown = false
     var syncsBeforeFailure: Int?
-    private(set) var hasFailedSync = false
     var writesBeforeFailure: Int?
     var log: [String] = []
 
@@ -106,7 +105,6 @@ struct SimulatedDisk: Sendable {
 
     mutating func sync(_ node: Int, _ path: FilePath) throws(FileError) {
         if Self.counts(&syncsBeforeFailure) {
-            hasFailedSync = true
             for index in nodes[node].pending.indices { nodes[node].pending[index].isLost = true }
             throw FileError(.sync, path.string, code: Errno.ioError.rawValue)
         }
@@ -171,10 +169,7 @@ extension SimulatedDisk {
 
     mutating func syncDirectory(_ path: FilePath) throws(FileError) {
         guard let directory = directories[path.string] else { throw Self.missing(.sync, path) }
-        if Self.counts(&syncsBeforeFailure) {
-            hasFailedSync = true
-            throw FileError(.sync, path.string, code: Errno.ioError.rawValue)
-        }
+        if Self.counts(&syncsBeforeFailure) { throw FileError(.sync, path.string, code: Errno.ioError.rawValue) }
         directories[path.string]?.durable = directory.current
         directories[path.string]?.pending = []
     }
@@ -221,7 +216,6 @@ extension SimulatedDisk {
     mutating func crash() {
         for node in nodes.indices { crash(node) }
         for path in directories.keys.sorted() { crashDirectory(path) }
-        hasFailedSync = false
         restart()
     }
 

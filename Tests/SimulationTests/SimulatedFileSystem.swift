@@ -31,9 +31,6 @@ final class SimulatedFileSystem: FileSystem {
     /// Nothing that was to fail does.
     func calmDown() { state.withLock { $0.calmDown() } }
 
-    /// Whether a sync has failed since the power went away.
-    var hasFailedSync: Bool { state.withLock { $0.hasFailedSync } }
-
     /// So many bytes are there in all from now on.
     func setCapacity(_ bytes: Int) { state.withLock { $0.capacityBytes = bytes } }
 
