@@ -9,14 +9,17 @@ import NIOCore
 ///     subscribed 7 =c3BvcnQvIw== 1 0 0 0 0
 ///     commit
 ///
-/// What may contain anything stands there in base64, behind `=`. The file only grows, and all that it holds is in memory, too: a
-/// store to learn from. The broker's own is the journal.
+/// What may contain anything stands there in base64, behind `=`. The file only grows, and all that it holds is in memory,
+/// too: a store to learn from. The broker's own is the journal.
 public actor FileStore: MessageStore {
     /// A line of the file that is none.
     public struct Unreadable: Error, CustomStringConvertible {
         /// Which line.
         public let description: String
     }
+
+    /// It was not opened, or was closed.
+    public struct NotOpen: Error {}
 
     private struct Session {
         var stored: StoredSession
@@ -38,11 +41,16 @@ public actor FileStore: MessageStore {
 
     /// Reads the file from its begin to its last whole batch.
     public func open() throws -> StoredState {
-        if !FileManager.default.fileExists(atPath: path) { try Data().write(to: URL(filePath: path)) }
-        let file = try FileHandle(forUpdating: URL(filePath: path))
+        let url = URL(filePath: path)
+        if !FileManager.default.fileExists(atPath: path) {
+            try Data().write(to: url)
+            // Its name has to last, too.
+            try FileHandle(forReadingFrom: url.deletingLastPathComponent()).synchronize()
+        }
+        let file = try FileHandle(forUpdating: url)
         let content = try file.readToEnd() ?? Data()
         // A crash may have left a part of a batch. It was not acknowledged, and the next one must not stand behind it.
-        let end = content.range(of: Data("commit\n".utf8), options: .backwards)?.upperBound ?? 0
+        let end = content.range(of: Data("\ncommit\n".utf8), options: .backwards)?.upperBound ?? 0
         for line in content[..<end].split(separator: UInt8(ascii: "\n")) where line != Data("commit".utf8) {
             guard let change = Line.read(String(decoding: line, as: UTF8.self)) else {
                 throw Unreadable(
@@ -52,6 +60,8 @@ public actor FileStore: MessageStore {
             apply(change)
         }
         try file.truncate(atOffset: UInt64(end))
+        // A process that was killed has left to the system what it did not sync. It counts from here on.
+        try file.synchronize()
         self.file = file
         let stored = sessions.values.map { session in
             var stored = session.stored
@@ -64,9 +74,10 @@ public actor FileStore: MessageStore {
 
     /// Writes the batch and has it synced.
     public func commit(_ changes: [StoreChange]) throws {
+        guard let file else { throw NotOpen() }
         let lines = changes.map { Line.write($0) + "\n" }.joined() + "commit\n"
-        try file?.write(contentsOf: Data(lines.utf8))
-        try file?.synchronize()
+        try file.write(contentsOf: Data(lines.utf8))
+        try file.synchronize()
         for change in changes { apply(change) }
     }
 
