@@ -115,9 +115,10 @@ struct TimeSimulationTests {
             $0.isDurable = true
         } _: { world in
             let (mortal, heir) = try Self.connect(world, delay: 0, expiry: 60)
-            world.disconnect(mortal)
-            let link = try #require(world.links.first { $0.client === mortal })
-            while !link.isClosing { try world.move() }
+            mortal.session.disconnect()
+            world.flush(mortal)
+            for _ in 0..<10_000 where mortal.link?.isClosing == false { try world.move() }
+            try expect(mortal.link?.isClosing == true, "the broker does not close the connection")
             try world.crash()
             try world.connect(heir)
             try world.pass(milliseconds: 100_000)
