@@ -25,6 +25,7 @@ APUS_CRASH := $(APUS) serve --port {port} --data {dir} --log-level error
 PYTHON := .venv/bin/python
 SWIFT_PATHS := $(wildcard Package.swift Sources Tests Fuzz Benchmarks Examples)
 DOC_TARGETS := MQTTServer
+COMPUTING := SimulationTests|MQTTStoreTests|MQTTJournalTests
 TEST_PACKAGES := git=git mosquitto mosquitto-clients nodejs node-mqtt iproute2 strace=strace
 
 .PHONY: help
@@ -51,9 +52,9 @@ test-packages: ## install the Debian packages and the Python environment that te
 
 test-swift: build ## the Swift tests; FILTER=… for some
 ifeq ($(FILTER),)
-	@# The simulation keeps both cores from what waits for sockets.
-	swift test -c release --skip-build --skip SimulationTests
-	swift test -c release --skip-build --filter SimulationTests
+	@# What computes keeps both cores from what waits for sockets.
+	swift test -c release --skip-build --skip '$(COMPUTING)'
+	swift test -c release --skip-build --filter '$(COMPUTING)'
 else
 	swift test -c release --skip-build --filter '$(FILTER)'
 endif
