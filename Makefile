@@ -8,22 +8,26 @@ export PATH := $(PATH):/usr/sbin:/sbin
 SECONDS ?= 60
 FUZZ_SECONDS ?= 10
 SOAK_SECONDS ?= 600
+KILLS ?= 20
 SEEDS ?= 10000
 
 # For one test or one peer: `make test-swift FILTER=Routing`, `make test-integration PYTEST='-k paho'`,
-# `make bench BENCH='--only p2p-qos0 --rounds 1'`, `make soak SOAK='--seed 7'`.
+# `make bench BENCH='--only p2p-qos0 --rounds 1'`, `make soak SOAK='--seed 7'`, `make crash CRASH='--kind default'`.
 FILTER ?=
 PYTEST ?=
 BENCH ?=
 START ?=
 SOAK ?=
+CRASH ?=
 
 APUS := .build/release/apus
 APUS_BENCH := $(APUS) serve --port {port} --data {dir} --log-level error
+APUS_CRASH := $(APUS) serve --port {port} --data {dir} --log-level error
 PYTHON := .venv/bin/python
 SWIFT_PATHS := $(wildcard Package.swift Sources Tests Fuzz Benchmarks Examples)
 DOC_TARGETS := MQTTServer
-TEST_PACKAGES := git=git mosquitto mosquitto-clients nodejs node-mqtt iproute2
+COMPUTING := SimulationTests|MQTTStoreTests|MQTTJournalTests
+TEST_PACKAGES := git=git mosquitto mosquitto-clients nodejs node-mqtt iproute2 strace=strace
 
 .PHONY: help
 help: ## this list
@@ -39,7 +43,7 @@ run: ## build and start the broker on port 1883 of loopback, its data in ./apus-
 	swift build -c release --product apus
 	$(APUS) serve --data ./apus-data
 
-.PHONY: test test-packages test-swift test-conformance test-integration test-soak test-fuzz test-micro test-growth
+.PHONY: test test-packages test-swift test-conformance test-integration test-crash test-soak test-fuzz test-micro test-growth
 test: ## install what tests need, build, run every test, fuzz for FUZZ_SECONDS (10)
 	@MAKE="$(MAKE)" FUZZ_SECONDS="$(FUZZ_SECONDS)" Scripts/test
 
@@ -49,9 +53,9 @@ test-packages: ## install the Debian packages and the Python environment that te
 
 test-swift: build ## the Swift tests; FILTER=… for some
 ifeq ($(FILTER),)
-	@# The simulation keeps both cores from what waits for sockets.
-	swift test -c release --skip-build --skip SimulationTests
-	swift test -c release --skip-build --filter SimulationTests
+	@# What computes keeps both cores from what waits for sockets.
+	swift test -c release --skip-build --skip '$(COMPUTING)'
+	swift test -c release --skip-build --filter '$(COMPUTING)'
 else
 	swift test -c release --skip-build --filter '$(FILTER)'
 endif
@@ -61,6 +65,10 @@ test-conformance: build test-packages ## the statements of MQTT 3.1.1 and 5.0 ag
 
 test-integration: build test-packages ## other people's clients against a running broker; PYTEST=… for options
 	$(PYTHON) -m pytest -q Tests/Integration $(PYTEST)
+
+test-crash: build ## what `make test` kills: the broker, two times in each row of `make crash`
+	@Scripts/install-packages python3=python3
+	Tests/Crash/kills.py --kills 2 --shortest 0.5 --longest 1 --parallel 6 -- $(APUS_CRASH)
 
 test-soak: SOAK_SECONDS = 60
 test-soak: build soak ## what `make test` soaks: a minute
@@ -76,12 +84,17 @@ test-growth: build growth-packages ## the curves of growth with small numbers, w
 	.build/release/growth --quick
 	Benchmarks/curves --quick
 
-.PHONY: conformance simulate soak sanitize fuzz bench bench-table
+.PHONY: conformance simulate crash soak sanitize fuzz bench bench-table
 conformance: build test-packages ## test each normative statement and print the table: what proves it, and whether it held
 	@$(PYTHON) Tests/Conformance/table.py $(PYTEST)
 
 simulate: build ## the long simulation, SEEDS (10000)
 	APUS_SIMULATION_SEEDS=$(SEEDS) swift test -c release --skip-build --filter Simulation
+
+crash: ## kill the broker under load, KILLS (20) times in each of six rows, and print what it lost
+	@Scripts/install-packages git=git python3=python3
+	swift build -c release --product apus
+	Tests/Crash/kills.py --kills $(KILLS) --parallel 2 $(CRASH) -- $(APUS_CRASH)
 
 soak: ## thousands of clients for SOAK_SECONDS (600), then nothing of them is left; SOAK=… for options
 	@Scripts/install-packages git=git python3=python3

@@ -20,6 +20,7 @@ let package = Package(
     products: [
         .executable(name: "apus", targets: ["apus"]),
         .library(name: "MQTTServer", targets: ["MQTTServer"]),
+        .library(name: "MQTTPackets", targets: ["MQTTPackets"]),
         .library(name: "MQTTStore", targets: ["MQTTStore"]),
         .library(name: "MQTTStoreTesting", targets: ["MQTTStoreTesting"]),
         .library(name: "MQTTJournal", targets: ["MQTTJournal"]),
@@ -95,6 +96,22 @@ let package = Package(
             path: "Benchmarks/StartData",
             swiftSettings: strict
         ),
+        // Examples, which see what is public and nothing more.
+        .target(
+            name: "CustomStore",
+            dependencies: ["MQTTStore", "MQTTPackets", nio],
+            path: "Examples/CustomStore",
+            exclude: ["Broker"],
+            packageAccess: false,
+            swiftSettings: strict
+        ),
+        .executableTarget(
+            name: "custom-store",
+            dependencies: ["CustomStore", "MQTTServer"],
+            path: "Examples/CustomStore/Broker",
+            packageAccess: false,
+            swiftSettings: strict
+        ),
         // Tests.
         .testTarget(name: "MQTTPacketsTests", dependencies: ["MQTTPackets", nio], swiftSettings: strict),
         .testTarget(
@@ -109,7 +126,7 @@ let package = Package(
         ),
         .testTarget(
             name: "MQTTStoreTests",
-            dependencies: ["MQTTStore", "MQTTStoreTesting", "MQTTPackets", nio],
+            dependencies: ["MQTTStore", "MQTTStoreTesting", "MQTTPackets", "CustomStore", nio],
             swiftSettings: strict
         ),
         .testTarget(
@@ -122,8 +139,9 @@ let package = Package(
         .testTarget(
             name: "MQTTServerTests",
             dependencies: [
-                "MQTTServer", "MQTTCore", "MQTTStore", "MQTTStoreTesting", "MQTTSessions", "MQTTPackets", nio, posix,
-                logging, lifecycle, metrics, .product(name: "MetricsTestKit", package: "swift-metrics"),
+                "MQTTServer", "MQTTCore", "MQTTStore", "MQTTStoreTesting", "MQTTJournal", "MQTTSessions", "MQTTPackets",
+                nio, posix, logging, lifecycle, metrics, system,
+                .product(name: "MetricsTestKit", package: "swift-metrics"),
             ],
             swiftSettings: strict
         ),

@@ -87,6 +87,7 @@ extension BrokerCore {
 
     /// The transport is not closed before this is committed.
     mutating func waitToClose(_ c: Int, for ticket: UInt64) {
+        let ticket = awaited(ticket, .close)
         guard ticket > committed else { return }
         connections[c].closeTicket = ticket
         waitingConnections.append(Int32(c))

@@ -70,6 +70,8 @@ extension BrokerCore {
         if let s = sessionOfClient[Array(connect.clientID.utf8)].map(Int.init) {
             let isOver = sessions[s].state.expiryInterval == 0 || sessions[s].endDue ?? .max <= now
             if !connect.cleanStart && !isOver {
+                // One that is due, which the timer has not come to yet, is not called off [MQTT-3.1.2-8].
+                if sessions[s].willDue ?? .max <= now { publishWill(of: s) }
                 sessions[s].willDue = nil  // [MQTT-3.1.3-9]
                 sessions[s].endDue = nil
                 if sessions[s].isStoredDisconnected {

@@ -39,6 +39,7 @@ package struct Waits: OptionSet, Sendable, Hashable {
     package static var connack: Waits { Waits(rawValue: 128) }
     package static var repeatedPubrec: Waits { Waits(rawValue: 256) }
     package static var sendMark: Waits { Waits(rawValue: 512) }
+    package static var close: Waits { Waits(rawValue: 1_024) }
 }
 
 /// A connection, for as long as it lasts.

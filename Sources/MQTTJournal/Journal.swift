@@ -14,6 +14,7 @@ import SystemPackage
 public actor Journal: MessageStore {
     private let directory: FilePath
     private let options: JournalLog.Options
+    private let fileSystem: any FileSystem
     private let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     private let readers = NIOThreadPool(numberOfThreads: 1)
     private let loop: any EventLoop
@@ -30,7 +31,12 @@ public actor Journal: MessageStore {
 
     /// A journal in a directory, which `open` makes where it is not there.
     public init(directory: String, configuration: JournalConfiguration = JournalConfiguration()) {
+        self.init(directory: directory, configuration: configuration, fileSystem: LocalFileSystem())
+    }
+
+    package init(directory: String, configuration: JournalConfiguration, fileSystem: any FileSystem) {
         self.directory = FilePath(directory)
+        self.fileSystem = fileSystem
         var options = JournalLog.Options()
         options.segmentBytes = max(4_096, min(configuration.segmentBytes, 1 << 30))
         options.syncs = configuration.durability == .synced
@@ -50,7 +56,7 @@ public actor Journal: MessageStore {
 
     /// Throws a `JournalError` where the journal is damaged or in use.
     public func open() throws -> StoredState {
-        let (log, state) = try JournalLog.open(directory, options: options, fileSystem: LocalFileSystem())
+        let (log, state) = try JournalLog.open(directory, options: options, fileSystem: fileSystem)
         self.log = log
         publish()
         tidying = Task { [weak self] in

@@ -15,6 +15,10 @@ struct Recovery {
     private(set) var epochMax: UInt64 = 0
     private(set) var nextBatch: UInt64 = 1
     private var isFirstBatch = true
+    /// Where the last batch of the last segment stands.
+    private var lastBatch = 0..<0
+    /// Where the page of the index stands that was written with the next batch.
+    private var pageStart: Int?
     /// Where something stands that is no batch.
     private var invalid: JournalError?
     /// What the log is to say.
@@ -72,6 +76,7 @@ struct Recovery {
             capacity: size
         )
         index.append(segment)
+        (lastBatch, pageStart) = (0..<0, nil)
         if let pages = try SegmentIndex(segment.file, size: size)?.pages {
             for page in pages { try apply(page, segment) }
         } else {
@@ -129,6 +134,7 @@ struct Recovery {
                     try apply(batch, reader, segment)
                 } else {
                     segment.page?.pageEnded(from: segment.end, to: reader.base + batch.end, nextBatch: nextBatch)
+                    pageStart = segment.end
                     segment.end = reader.base + batch.end
                 }
                 continue
@@ -179,6 +185,8 @@ struct Recovery {
             segment.page?.add(head, reader.bytes, at: at)
             at += head.bytes
         }
+        lastBatch = (pageStart ?? segment.end)..<(reader.base + batch.end)
+        pageStart = nil
         segment.end = reader.base + batch.end
         nextBatch = batch.number + 1
         isFirstBatch = false
@@ -195,9 +203,19 @@ struct Recovery {
         try fileSystem.syncDirectory(directory)
         guard let last = index.segments.last else { return }
         if last.isDirty || last.capacity > last.end { try last.file.file.truncate(to: last.end) }
+        try writeLastBatchAgain(to: last.file.file)
         try last.file.file.sync()
         last.capacity = last.end
         last.isDirty = false
+    }
+
+    /// After a sync that failed the system may show what the disk does not have, and take it for written: it has to be
+    /// written anew for a sync to mean anything. All batches before the last one were synced.
+    private func writeLastBatchAgain(to file: any File) throws {
+        guard !lastBatch.isEmpty else { return }
+        var bytes = [UInt8](repeating: 0, count: lastBatch.count)
+        let count = try bytes.withUnsafeMutableBytes { try file.read(at: lastBatch.lowerBound, into: $0) }
+        try bytes[..<count].withUnsafeBytes { try file.write($0, at: lastBatch.lowerBound) }
     }
 
     private func state() throws -> StoredState {

@@ -92,11 +92,11 @@ package struct StoreContents: Sendable {
 }
 
 extension StoreContents {
-    /// What `MessageStore.open` has to return.
+    /// What `MessageStore.open` has to return, in an order that depends on nothing but the contents.
     package var state: StoredState {
         StoredState(
             broker: broker,
-            sessions: sessions.map { incarnation, session in
+            sessions: sessions.sorted { $0.key < $1.key }.map { incarnation, session in
                 var stored = StoredSession(
                     incarnation: incarnation,
                     clientID: session.clientID,
@@ -110,11 +110,12 @@ extension StoreContents {
                 stored.sendMark = session.sendMark
                 stored.nextNumber = session.nextNumber
                 stored.queuedMessages = session.messages.count
+                stored.queuedBytes = session.messages.values.reduce(0) { $0 + ($1.message?.encodedBytes ?? 0) }
                 stored.replays = Array(session.replays.values)
                 stored.pulledTopics = session.pulledTopics
                 return stored
             },
-            retained: Array(retained.values)
+            retained: retained.values.sorted { $0.version < $1.version }
         )
     }
 

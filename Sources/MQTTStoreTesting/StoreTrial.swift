@@ -10,6 +10,8 @@ struct StoreTrial {
     private var store: any MessageStore
     private(set) var contents = StoreContents()
     private var lastBatch: [StoreChange] = []
+    /// Incarnations of all sessions that ever began.
+    private var begun: Set<UInt64> = []
     private var batches: Int64 = 0
     private var opens = 0
 
@@ -38,6 +40,7 @@ struct StoreTrial {
     mutating func commitAsIs(_ changes: [StoreChange]) async throws {
         try await store.commit(changes)
         lastBatch = changes
+        for case .sessionBegan(let incarnation, _, _) in changes { begun.insert(incarnation) }
         if store.isDurable { contents.apply(changes) }
     }
 
@@ -111,10 +114,12 @@ struct StoreTrial {
         try require(contents.differences(from: state), "in what the store opened with, time \(opens)")
     }
 
-    /// Reads all sessions page by page.
+    /// Reads all sessions page by page. Those that have ended, or never were, have no messages.
     func checkMessages() async throws {
-        // Sessions that are not there have no messages either.
-        for incarnation in contents.sessions.keys.sorted() + [999_999] {
+        for incarnation in begun.subtracting(contents.sessions.keys).sorted() + [999_999] {
+            _ = try await messages(of: incarnation, from: 0, count: .max, bytes: .max)
+        }
+        for incarnation in contents.sessions.keys.sorted() {
             let all = try await messages(of: incarnation, from: 0, count: .max, bytes: .max)
             let size = 1 + all.count / 3
             var number: UInt64 = 0

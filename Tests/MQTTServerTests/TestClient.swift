@@ -39,6 +39,9 @@ final class TestClient: Sendable {
     /// Packets that have come, whether or not they were looked at.
     var received: Int { inbox.received.load(ordering: .relaxed) }
 
+    /// Whether the broker has closed the connection.
+    var isClosed: Bool { inbox.isClosed.load(ordering: .relaxed) }
+
     // MARK: Sending
 
     func send(_ bytes: ByteBuffer) async throws {
@@ -126,6 +129,7 @@ final class TestClient: Sendable {
 private final class Inbox: Sendable {
     let version = Mutex(ProtocolVersion.v5)
     let received = Atomic<Int>(0)
+    let isClosed = Atomic<Bool>(false)
     let packets: AsyncThrowingStream<Packet, any Error>.Continuation
 
     init(_ packets: AsyncThrowingStream<Packet, any Error>.Continuation) { self.packets = packets }
@@ -153,7 +157,10 @@ private final class InboxHandler: ChannelInboundHandler {
         }
     }
 
-    func channelInactive(context: ChannelHandlerContext) { inbox.packets.finish() }
+    func channelInactive(context: ChannelHandlerContext) {
+        inbox.isClosed.store(true, ordering: .relaxed)
+        inbox.packets.finish()
+    }
 
     /// The end of a connection, like any other.
     func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }

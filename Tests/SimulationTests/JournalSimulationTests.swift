@@ -15,14 +15,14 @@ struct JournalSimulationTests {
         for seed in Seeds.chunk(chunk) { run(seed) { try $0.runWithFlippedBit() } }
     }
 
-    private func run(_ seed: UInt64, _ body: (inout JournalWorld) throws -> Void) {
+    private func run(_ seed: UInt64, _ body: (JournalWorld) throws -> Void) {
         if Seeds.areTraced { print("seed \(seed)") }
-        var world = JournalWorld(seed: seed)
+        let world = JournalWorld(seed: seed)
         do {
-            try body(&world)
+            try body(world)
         } catch {
-            let log = world.fileSystem.log.suffix(Seeds.logLength).joined(separator: "\n")
-            Issue.record("APUS_SIMULATION_SEED=\(seed): after \(world.commits) commits: \(error)\n\(log)")
+            let log = world.journal.fileSystem.log.suffix(Seeds.logLength).joined(separator: "\n")
+            Issue.record("APUS_SIMULATION_SEED=\(seed): after \(world.journal.commits) commits: \(error)\n\(log)")
         }
     }
 }

@@ -25,6 +25,8 @@ final class Link {
     var isGone = false
     var wasAccepted = false
     var leftInOrder = false
+    /// The core has parted it from its session.
+    var hasEnded = false
     /// Unread bytes above which the broker finds the link not writable.
     let highWater: Int
     var monitor: WireMonitor

@@ -71,7 +71,13 @@ final class SimulatedClient {
     var brokerHolds: Set<UInt16> = []
     /// Filter → subscription, as of the broker.
     var current: [String: SimulatedSubscription] = [:]
+    /// Wills that are to go out; those of them that a crash may take back with the connection, of which the client was
+    /// not told; and those that a crash may bring back with a connection that the client had left.
     var willsDue = 0
+    var willsInDoubt = 0
+    var willsBroughtBack = 0
+    /// Its connections of the broker's life that ended in order.
+    var parted: [Link] = []
     /// The broker has crashed: what was sent before it was committed may come again, and at QoS 0 late.
     var mayHaveRepetitions = false
     var endsWithWill = 0

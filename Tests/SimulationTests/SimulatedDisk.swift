@@ -222,11 +222,15 @@ extension SimulatedDisk {
     mutating func restart() {
         generation += 1
         locked = [:]
+        calmDown()
+        isDown = false
+        log.append("life \(generation)")
+    }
+
+    mutating func calmDown() {
         callsBeforeCrash = nil
         syncsBeforeFailure = nil
         writesBeforeFailure = nil
-        isDown = false
-        log.append("life \(generation)")
     }
 
     private mutating func crash(_ node: Int) {

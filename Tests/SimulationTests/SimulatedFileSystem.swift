@@ -16,6 +16,9 @@ final class SimulatedFileSystem: FileSystem {
         state = Mutex(SimulatedDisk(seed: seed, capacityBytes: capacityBytes))
     }
 
+    /// Another disk with the same on it.
+    init(copying other: SimulatedFileSystem) { state = Mutex(other.state.withLock { $0 }) }
+
     /// From the call after so many on none succeeds, until `crash`. What the call does may have been done nonetheless.
     func crashAfter(calls: Int) { state.withLock { $0.callsBeforeCrash = calls } }
 
@@ -24,6 +27,9 @@ final class SimulatedFileSystem: FileSystem {
 
     /// The process ends and another begins: nothing is lost, and nothing that was not synced is durable for that.
     func restart() { state.withLock { $0.restart() } }
+
+    /// Nothing that was to fail does.
+    func calmDown() { state.withLock { $0.calmDown() } }
 
     /// So many bytes are there in all from now on.
     func setCapacity(_ bytes: Int) { state.withLock { $0.capacityBytes = bytes } }

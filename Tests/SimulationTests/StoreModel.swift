@@ -1,5 +1,6 @@
 import MQTTPackets
 import MQTTStore
+import MQTTStoreTesting
 
 /// What a store holds after each change, by the letter of `StoreChange`. It refuses changes that make no sense.
 struct StoreModel {
@@ -35,25 +36,25 @@ struct StoreModel {
     init() {}
 
     /// The store of a broker that starts on what was kept. All of it is committed.
-    init(of image: StoreImage) {
-        for stored in image.sessions.values {
+    init(of kept: StoreContents) {
+        for (incarnation, stored) in kept.sessions {
             var session = Session(clientID: stored.clientID, expiryInterval: stored.expiryInterval)
-            session.filters = Set(stored.subscriptions.map(\.filter))
+            session.filters = Set(stored.subscriptions.values.map(\.filter))
             session.hasWill = stored.will != nil
             session.isDisconnected = stored.disconnectedAt != nil
             session.end = max(stored.nextNumber, stored.sendMark)
             session.marks = [(stored.sendMark, 0)]
-            for message in image.messages(of: stored.incarnation) {
+            for message in stored.messages.values {
                 session.queued[message.number] = (0, message.qos)
                 if message.message == nil { session.received[message.number] = 0 }
             }
             for id in stored.receivedPacketIDs { session.packetIDs[id] = 0 }
-            sessions[stored.incarnation] = session
+            sessions[incarnation] = session
             let isOver = session.isDisconnected && session.expiryInterval == 0
-            if !isOver { incarnationOfClient[stored.clientID] = stored.incarnation }
-            lastIncarnation = max(lastIncarnation, stored.incarnation)
+            if !isOver { incarnationOfClient[stored.clientID] = incarnation }
+            lastIncarnation = max(lastIncarnation, incarnation)
         }
-        retained = image.retained.mapValues(\.message.payloadString)
+        retained = kept.retainedPayloads
     }
 
     func session(of clientID: String) -> Session? { incarnationOfClient[clientID].flatMap { sessions[$0] } }
@@ -174,5 +175,20 @@ struct StoreModel {
         try body(&session)
         lastTickets[session.clientID] = ticket
         sessions[incarnation] = session
+    }
+}
+
+extension StoreContents {
+    /// Topic → payload.
+    var retainedPayloads: [String: String] {
+        Dictionary(uniqueKeysWithValues: retained.values.map { ($0.message.topic, $0.message.payloadString) })
+    }
+
+    func page(_ page: StoredPage) -> [StoredMessage] {
+        var bytes = 0
+        return messages(of: page.incarnation, from: page.number).prefix(page.count).prefix { message in
+            defer { bytes += message.message?.encodedBytes ?? 0 }
+            return bytes < page.bytes
+        }
     }
 }

@@ -5,8 +5,12 @@ import Testing
 
 @Suite("Simulation of time")
 struct TimeSimulationTests {
-    private static func will(_ world: World, delay: UInt32, expiry: UInt32) throws -> (SimulatedClient, SimulatedClient)
-    {
+    /// A client with a will, and one who is to get it.
+    private static func connect(
+        _ world: World,
+        delay: UInt32,
+        expiry: UInt32
+    ) throws -> (SimulatedClient, SimulatedClient) {
         let mortal = world.add("mortal", expiry: expiry) {
             $0.connect.will = Will(topic: "w", payload: ByteBuffer(string: "will of mortal"), qos: .exactlyOnce)
             $0.connect.will?.properties[integer: .willDelayInterval] = delay
@@ -15,6 +19,13 @@ struct TimeSimulationTests {
         try world.comeToRest()
         world.subscribe(heir, to: "w", .exactlyOnce)
         try world.comeToRest()
+        return (mortal, heir)
+    }
+
+    /// The same, and the connection is lost.
+    private static func will(_ world: World, delay: UInt32, expiry: UInt32) throws -> (SimulatedClient, SimulatedClient)
+    {
+        let (mortal, heir) = try connect(world, delay: delay, expiry: expiry)
         world.cut(mortal)
         try world.comeToRest(reconnecting: false)
         return (mortal, heir)
@@ -56,6 +67,62 @@ struct TimeSimulationTests {
             try expect(heir.willsReceived.isEmpty, "the will comes too early")
             try world.pass(milliseconds: 200)
             try expect(heir.willsReceived == [mortal.index: 1], "the will does not come")
+        }
+    }
+
+    @Test(
+        "who was connected when the broker crashed has lost the connection at the restart: then its will's delay begins"
+    )
+    func willAfterCrash() {
+        scene {
+            $0.isDurable = true
+        } _: { world in
+            let (mortal, heir) = try Self.connect(world, delay: 5, expiry: 60)
+            try world.crash()
+            try world.connect(heir)
+            try world.pass(milliseconds: 4_900)
+            try expect(heir.willsReceived.isEmpty, "the will comes too early")
+            try world.pass(milliseconds: 200)
+            try expect(heir.willsReceived == [mortal.index: 1], "the will does not come")
+            try world.crash()
+            try world.connect(heir)
+            try world.pass(milliseconds: 100_000)
+            try expect(heir.willsReceived == [mortal.index: 1], "the will comes again")
+        }
+    }
+
+    @Test(
+        "who was connected when the broker crashed and is back at once has its will published where that has no delay"
+    )
+    func dueWillAfterCrash() {
+        scene {
+            $0.isDurable = true
+        } _: { world in
+            let (mortal, heir) = try Self.connect(world, delay: 0, expiry: 60)
+            try world.crash()
+            try world.connect(mortal)
+            try world.comeToRest()
+            try world.pass(milliseconds: 100_000)
+            try expect(heir.willsReceived == [mortal.index: 1], "the will comes not once: \(heir.willsReceived)")
+        }
+    }
+
+    @Test(
+        "who has seen the close after its DISCONNECT has no will published, though the broker crashes [MQTT-3.14.4-3]"
+    )
+    func noWillAfterCrash() {
+        scene {
+            $0.isDurable = true
+        } _: { world in
+            let (mortal, heir) = try Self.connect(world, delay: 0, expiry: 60)
+            mortal.session.disconnect()
+            world.flush(mortal)
+            for _ in 0..<10_000 where mortal.link?.isClosing == false { try world.move() }
+            try expect(mortal.link?.isClosing == true, "the broker does not close the connection")
+            try world.crash()
+            try world.connect(heir)
+            try world.pass(milliseconds: 100_000)
+            try expect(heir.willsReceived.isEmpty, "the will comes although the client has left in order")
         }
     }
 

@@ -20,7 +20,7 @@ struct WireMonitor {
     private var inFlight: Set<UInt16> = []
     private var owed: [PacketKind: [Owed]] = [:]
     private var connackTicket: UInt64 = 0
-    private var hasConnack = false
+    private(set) var hasConnack = false
     private var hasDisconnect = false
     private var pings = 0
     private var isParted = false

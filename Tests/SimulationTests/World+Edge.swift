@@ -47,13 +47,13 @@ extension World {
     /// Takes what must last. The order matters: what a turn sends is checked against what it changed.
     func settleStore(taking: Bool = false) throws {
         guard taking || !takesLate else { return }
-        let (changes, ticket) = core.takeChanges()
-        guard !changes.isEmpty else { return }
-        for (offset, change) in changes.enumerated() {
+        let (taken, ticket) = core.takeChanges()
+        guard !taken.isEmpty else { return }
+        for (offset, change) in taken.enumerated() {
             guard let change else { continue }
-            changesSinceImage.append((change, store.ticket + UInt64(offset) + 1))
+            changes.append((change, store.ticket + UInt64(offset) + 1))
         }
-        try store.apply(changes, through: ticket)
+        try store.apply(taken, through: ticket)
     }
 
     func link(_ id: ConnectionID) -> Link? { links.last { $0.id == id && !$0.isGone } }
@@ -70,9 +70,8 @@ extension World {
             links.last { $0.address == address }?.wasAccepted = true
         case .disconnected(let clientID, let address, _, _):
             guard let link = links.last(where: { $0.address == address }), !clientID.isEmpty else { return }
-            if link.wasAccepted && !link.leftInOrder && link.client.plan.connect.will != nil {
-                link.client.willsDue += 1
-            }
+            link.hasEnded = true
+            if link.wasAccepted { willEnds(with: link) }
         case .dropped: break
         case .unreadable: throw SimulationFailure("\(event)")
         }

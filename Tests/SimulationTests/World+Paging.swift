@@ -13,8 +13,14 @@ extension World {
     func pageAStep() throws {
         if reading.isEmpty {
             let requests = core.takePageRequests()
-            if !requests.isEmpty { advanceImage() }
-            reading = requests.map { Reading(request: $0, messages: read($0.page)) }
+            // Any number from one on is a page.
+            let pages = requests.map { request in
+                var page = request.page
+                page.count = min(page.count, 1 + random.below(100))
+                return page
+            }
+            guard let read = try readStore(pages) else { return }
+            reading = zip(requests, read).map { Reading(request: $0, messages: $1) }
             return
         }
         let next = reading.remove(at: random.below(reading.count))
@@ -24,22 +30,5 @@ extension World {
         core.loaded(next.request, next.messages, at: now)
         for loop in core.loopsToWake(besides: -1) { loops[loop].isWoken = true }
         try perform(AfterTurn(loop: 0, output: [], isHungry: false))
-    }
-
-    private func read(_ page: StoredPage) -> [StoredMessage] {
-        let messages = image.messages(of: page.incarnation).filter { $0.number >= page.number }
-        var bytes = 0
-        // Any number from one on is a page.
-        return messages.prefix(min(page.count, 1 + random.below(100))).prefix { message in
-            defer { bytes += message.message?.encodedBytes ?? 0 }
-            return bytes < page.bytes
-        }
-    }
-
-    /// Takes up in the image what is committed.
-    func advanceImage() {
-        let count = changesSinceImage.prefix { $0.ticket <= store.committed }.count
-        for change in changesSinceImage.prefix(count) { image.apply(change.change) }
-        changesSinceImage.removeFirst(count)
     }
 }

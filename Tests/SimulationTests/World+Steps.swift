@@ -93,9 +93,13 @@ extension World {
     func commitAStep() throws {
         guard let reached = store.committing else {
             try settleStore(taking: true)
-            if store.ticket > store.committed { store.committing = store.ticket }
+            if store.ticket > store.committed {
+                changes.append((.broker(core.storedBroker(wallClock: now)), store.ticket))
+                store.committing = store.ticket
+            }
             return
         }
+        guard try hasCommitted(through: reached) else { return }
         store.committing = nil
         store.committed = reached
         core.committed(through: reached, at: now)
@@ -161,7 +165,7 @@ extension World {
             rounds += 1
             try expect(rounds < 100_000, "does not come to rest: \(describeUnrest())")
             now += 1
-            let before = store.committed
+            let before = (crashes, store.committed)
             var isBusy = try moveEverything()
             try settleStore(taking: true)
             if store.ticket > store.committed || store.committing != nil { try commitAStep() }
@@ -180,7 +184,7 @@ extension World {
                 }
             }
             links.removeAll(where: \.isOver)
-            guard isBusy || store.committed != before || store.committing != nil else { break }
+            guard isBusy || (crashes, store.committed) != before || store.committing != nil else { break }
         }
         try expireAll()
     }

@@ -2,6 +2,7 @@ import MQTTCore
 import MQTTPackets
 import MQTTSessions
 import MQTTStore
+import MQTTStoreTesting
 import NIOCore
 
 /// The whole core with simulated clients, links, loops, committer and clock. All that happens follows from the seed.
@@ -24,9 +25,11 @@ final class World {
     var store = StoreModel()
     /// Pages that were read and have not arrived.
     var reading: [Reading] = []
-    /// What the store had at some instant, and the changes since.
-    var image = StoreImage()
-    var changesSinceImage: [(change: StoreChange, ticket: UInt64)] = []
+    /// What the store has committed, and the changes since.
+    var kept = StoreContents()
+    var changes: [(change: StoreChange, ticket: UInt64)] = []
+    /// The store, where it is more than a model.
+    var journal: SimulatedJournal?
     var crashes = 0
     /// Whether changes are handed to the store when it asks, so that some become unnecessary before.
     var takesLate = false
@@ -218,6 +221,7 @@ final class World {
             guard let of = self.client(named: String(text.dropFirst(8))) else {
                 throw SimulationFailure("the will of a stranger: \(text)")
             }
+            note("\(client.name) gets the \(text), \(publish.qos)")
             client.willsReceived[of.index, default: 0] += 1
             return
         }
