@@ -32,6 +32,31 @@ struct Recovery {
 
     /// All that is in a directory that is locked.
     static func run(_ directory: FilePath, _ fileSystem: any FileSystem) throws -> (Recovery, StoredState) {
+        do {
+            return try read(directory, fileSystem)
+        } catch let damage as JournalError {
+            // It may be in a file that does not count any more.
+            let survey = try Survey(directory, fileSystem)
+            guard survey.damages.isEmpty, try removeSegments(before: survey.firstSegment, directory, fileSystem) else {
+                throw damage
+            }
+            return try read(directory, fileSystem)
+        }
+    }
+
+    /// False where there is none.
+    private static func removeSegments(
+        before first: UInt32,
+        _ directory: FilePath,
+        _ fileSystem: any FileSystem
+    ) throws -> Bool {
+        let numbers = try fileSystem.names(in: directory).compactMap(JournalFormat.segmentNumber).filter { $0 < first }
+        for number in numbers.sorted() { try fileSystem.remove(directory.appending(JournalFormat.segmentName(number))) }
+        if !numbers.isEmpty { try fileSystem.syncDirectory(directory) }
+        return !numbers.isEmpty
+    }
+
+    private static func read(_ directory: FilePath, _ fileSystem: any FileSystem) throws -> (Recovery, StoredState) {
         var recovery = Recovery(directory, fileSystem)
         let numbers = try recovery.removeLeftovers()
         for number in numbers { try recovery.read(number) }
