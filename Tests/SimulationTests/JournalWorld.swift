@@ -26,6 +26,7 @@ struct JournalWorld {
         var options = JournalLog.Options()
         options.segmentBytes = random.pick([4_096, 4_096, 10_000, 65_536])
         options.stretchBytes = random.pick([1, 1_000, 20_000])
+        options.reserveBytes = random.pick([0, 20_000, 100_000])
         options.entropy = seed
         self.options = options
         generator = ChangeGenerator(seed: seed)
@@ -66,6 +67,7 @@ struct JournalWorld {
 
     private mutating func open() throws -> JournalLog {
         let (log, state) = try JournalLog.open(Self.directory, options: options, fileSystem: fileSystem)
+        if random.oneIn(2) { try log.prepare() }
         let differences = committed.differences(from: state)
         if !differences.isEmpty {
             let others = possible?.differences(from: state) ?? ["there is no batch that may be there"]
@@ -106,7 +108,7 @@ struct JournalWorld {
                     fileSystem.setCapacity(.max)
                 } else {
                     var steps = 0
-                    while try whereThereIsRoom({ try log.compactFull() }) == true {
+                    while try whereThereIsRoom({ try log.heal() }) == true {
                         steps += 1
                         try expect(steps < 1_000, "compaction does not come to an end: \(log.statistics)")
                     }
