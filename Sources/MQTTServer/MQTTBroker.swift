@@ -58,7 +58,7 @@ public final class MQTTBroker: Service {
         self.logger = logger
         loops = max(1, configuration.threads ?? min(4, System.coreCount / 2))
         limits = Self.limits(configuration)
-        watch = StoreWatch(store, Self.logger(.broker, logger, configuration))
+        watch = StoreWatch(store, configuration.logger(.broker, logger))
         core = SharedCore(Self.coreConfiguration(configuration, limits, loops: loops, isDurable: store.isDurable))
     }
 
@@ -102,18 +102,7 @@ public final class MQTTBroker: Service {
         return counts
     }
 
-    func logger(_ category: LogCategory) -> Logger { Self.logger(category, logger, configuration) }
-
-    private static func logger(
-        _ category: LogCategory,
-        _ logger: Logger,
-        _ configuration: BrokerConfiguration
-    ) -> Logger {
-        var logger = logger
-        logger[metadataKey: "category"] = "\(category.rawValue)"
-        if let level = configuration.logLevels[category] { logger.logLevel = level }
-        return logger
-    }
+    func logger(_ category: LogCategory) -> Logger { configuration.logger(category, logger) }
 
     /// The addresses that the broker listens on, once it does. Throws what `run()` threw if it never came so far.
     public var boundAddresses: [SocketAddress] {

@@ -16,8 +16,8 @@ import Testing
         return options
     }
 
-    private static func queued(_ number: UInt64) -> [StoreChange] {
-        let payload = ByteBuffer(repeating: UInt8(truncatingIfNeeded: number), count: 600)
+    private static func queued(_ number: UInt64, payloadBytes: Int = 600) -> [StoreChange] {
+        let payload = ByteBuffer(repeating: UInt8(truncatingIfNeeded: number), count: payloadBytes)
         let message = Message(Publish(topic: "a/b", payload: payload, qos: .atLeastOnce))
         return [.queued(StoredMessage(number: number, message: message, qos: .atLeastOnce), incarnation: 1)]
     }
@@ -74,6 +74,46 @@ import Testing
         }
         let (log, state) = try JournalLog.open(directory.path, options: Self.options, fileSystem: system)
         #expect(try log.differences(from: contents, state: state) == [])
+    }
+
+    @Test(
+        "In whatever order messages end, however large they and the files are, no end waits",
+        arguments: UInt64(0)..<30
+    )
+    func healsAnything(_ seed: UInt64) throws {
+        var random = SplitMix64(seed: seed)
+        let directory = try TemporaryDirectory()
+        let system = FailingFileSystem()
+        // More than what is set aside and the segment that is written take.
+        system.plan.withLock { $0.room = Int.random(in: 100_000...300_000, using: &random) }
+        var options = JournalLog.Options()
+        options.segmentBytes = Int.random(in: 4_096...16_000, using: &random)
+        options.reserveBytes = Int.random(in: 6_000...20_000, using: &random)
+        let (log, _) = try JournalLog.open(directory.path, options: options, fileSystem: system)
+        var contents = StoreContents()
+        try log.commit(Self.beginning)
+        contents.apply(Self.beginning)
+        var number: UInt64 = 1
+        for _ in 0..<5 {
+            while !log.statistics.isFull {
+                let batch = Self.queued(number, payloadBytes: Int.random(in: 0...2_000, using: &random))
+                try log.commit(batch)
+                contents.apply(batch)
+                number += 1
+            }
+            var ending = contents.messages(of: 1).map(\.number).shuffled(using: &random)
+            while ending.count > 3 {
+                let batch = ending.suffix(Int.random(in: 1...min(20, ending.count), using: &random)).map {
+                    StoreChange.finished(incarnation: 1, number: $0)
+                }
+                ending.removeLast(batch.count)
+                try log.commit(batch)
+                contents.apply(batch)
+                while try heal(log) {}
+            }
+            #expect(!log.statistics.isFull)
+            #expect(try log.differences(from: contents) == [])
+        }
     }
 
     @Test("A full disk heals when somebody else makes room, without a commit")

@@ -5,18 +5,15 @@ import Synchronization
 /// A durable store that commits at once, and says of itself what the test has it say.
 final class FullStore: MessageStore {
     let isDurable = true
+    private let kept = KeptStore()
     private let said = Mutex(StoreStatistics())
 
-    func open() async throws -> StoredState { StoredState() }
+    func open() async throws -> StoredState { try await kept.open() }
 
-    func messages(
-        of incarnation: UInt64,
-        from number: UInt64,
-        count: Int,
-        bytes: Int
-    ) async throws -> [StoredMessage] { [] }
+    func messages(_ pages: [StoredPage]) async throws -> [[StoredMessage]] { try await kept.messages(pages) }
 
     func commit(_ changes: [StoreChange]) async throws {
+        try await kept.commit(changes)
         said.withLock {
             $0.commits += 1
             $0.changes += UInt64(changes.count)
