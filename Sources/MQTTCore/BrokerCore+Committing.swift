@@ -66,6 +66,7 @@ extension BrokerCore {
             guard let c = index(id) else { continue }
             connections[c].isPausedForCommit = false
             touch(c)
+            if !isStoreFull, held[Int32(c)] != nil { goOn(c) }
         }
     }
 

@@ -68,8 +68,7 @@ extension BrokerCore {
     private mutating func beginSession(_ connect: Connect) -> (Int, isPresent: Bool) {
         let expiry = sessionExpiry(connect)
         if let s = sessionOfClient[Array(connect.clientID.utf8)].map(Int.init) {
-            let isOver = sessions[s].state.expiryInterval == 0 || sessions[s].endDue ?? .max <= now
-            if !connect.cleanStart && !isOver {
+            if !connect.cleanStart && !isOver(s) {
                 // One that is due, which the timer has not come to yet, is not called off [MQTT-3.1.2-8].
                 if sessions[s].willDue ?? .max <= now { publishWill(of: s) }
                 sessions[s].willDue = nil  // [MQTT-3.1.3-9]
@@ -93,6 +92,9 @@ extension BrokerCore {
         return (s, false)
     }
 
+    /// Whether a session has outlived its expiry interval.
+    func isOver(_ s: Int) -> Bool { sessions[s].state.expiryInterval == 0 || sessions[s].endDue ?? .max <= now }
+
     mutating func addSession(_ state: BrokerSession) -> Int {
         let slot = freeSessions.popLast() ?? Int32(sessions.count)
         if Int(slot) == sessions.count {
@@ -111,7 +113,7 @@ extension BrokerCore {
         changeStored(s) { .sessionBegan(incarnation: $0, clientID: clientID, expiryInterval: expiry) }
     }
 
-    private func sessionExpiry(_ connect: Connect) -> UInt32 {
+    func sessionExpiry(_ connect: Connect) -> UInt32 {
         min(connect.sessionExpiryInterval, UInt32(limits.sessionExpiryMax))
     }
 
@@ -295,6 +297,7 @@ extension BrokerCore {
         connections[c].session = -1
         connections[c].waiting.removeAll()
         connections[c].uncommittedBytes = 0
+        if !held.isEmpty { dropHeld(c) }
         touch(c)
         let clientID = s >= 0 ? sessions[s].state.clientID : ""
         events.append(

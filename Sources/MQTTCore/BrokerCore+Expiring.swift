@@ -28,6 +28,7 @@ extension BrokerCore {
             case .connection(let id): connectionDue(id)
             case .session(let s, let incarnation): sessionDue(Int(s), incarnation, timer.due)
             case .drain(let id): drainDue(id)
+            case .held(let id): heldDue(id, timer.due)
             case .overflow(let id): overflowDue(id)
             case .systemTopics: systemTopicsDue()
             case .heartbeat: heartbeatDue()
@@ -44,7 +45,7 @@ extension BrokerCore {
     }
 
     private mutating func acceptedDue(_ id: ConnectionID) {
-        guard let c = index(id), connections[c].state == .awaitingConnect else { return }
+        guard let c = index(id), connections[c].state == .awaitingConnect, held[Int32(c)] == nil else { return }
         end(c, reason: "no CONNECT in time")
     }
 
@@ -79,7 +80,7 @@ extension BrokerCore {
     private func isWanted(_ timer: Timer) -> Bool {
         switch timer.kind {
         case .accepted(let id): index(id).map { connections[$0].state == .awaitingConnect } ?? false
-        case .connection(let id), .drain(let id), .overflow(let id): index(id) != nil
+        case .connection(let id), .drain(let id), .held(let id), .overflow(let id): index(id) != nil
         case .session(let s, let incarnation):
             Int(s) < sessions.count && sessions[Int(s)].state.incarnation == incarnation
                 && sessions[Int(s)].armedDue == timer.due

@@ -61,6 +61,8 @@ extension BrokerCore {
     package var treeNodeCount: Int { tree.nodeCount }
     package var pausedConnections: Int { connections.count { $0.isReadingPaused } }
 
+    private func isHeldOpen(_ c: Int) -> Bool { [.connected, .awaitingConnect].contains(connections[c].state) }
+
     /// Where figures that are kept differ from what is there; empty where all agree.
     package var disagreements: [String] {
         let kept = currentStatistics
@@ -96,6 +98,9 @@ extension BrokerCore {
                 "subscriptions", kept.subscriptions - graves.reduce(0) { $0 + $1.subscriptions.count },
                 live.reduce(0) { $0 + ($1.isLeaving ? $1.subscriptionsLeft.count : $1.subscriptions.count) }
             ),
+            ("bytes held", kept.heldBytes, held.values.reduce(0) { $0 + $1.packets.reduce(0) { $0 + $1.bytesHeld } }),
+            ("connections with packets held", held.count, held.keys.count { isHeldOpen(Int($0)) }),
+            ("whether packets are held", isHolding ? 1 : 0, isStoreFull || !held.isEmpty ? 1 : 0),
             ("bytes uncommitted", kept.uncommittedBytes, changesBytes + uncommittedBatches.reduce(0) { $0 + $1.bytes }),
         ]
         return pairs.filter { $0.kept != $0.counted }.map { "\($0.what): \($0.kept), and there are \($0.counted)" }

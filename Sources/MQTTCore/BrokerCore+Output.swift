@@ -126,6 +126,7 @@ extension BrokerCore {
                 becomeHungry(c)
                 continue
             }
+            if isHolding, held[Int32(c)] != nil { releaseHeld(c) }
             if connections[c].state == .connected && connections[c].isWritable { pump(c) }
         }
     }

@@ -42,11 +42,11 @@ extension BrokerCore {
             return .max
         }
         // One that expires at once still reaches those who can be sent it at once.
-        return now + max(1, Int64(seconds) * 1_000)
+        return now + max(1, Int64(seconds) * 1_000 - heldTime)  // [MQTT-3.3.2-6]
     }
 
     /// The topic, from the packet or from its alias, which is resolved before anything else is decided.
-    private mutating func resolveAlias(
+    mutating func resolveAlias(
         _ bytes: Span<UInt8>,
         _ view: PublishView,
         _ c: Int

@@ -53,8 +53,11 @@ extension BrokerCore {
             if budget <= 0 { return Received(consumed: at, next: .again) }
             if !connections[c].isWritable && owesTooMuchReading(c) { return wait(c, consumed: at) }
             if connections[c].isReplaying && !owesAcknowledgements(c) { return wait(c, consumed: at) }
-            let isUncommitted = connections[c].uncommittedBytes > 0 || connections[c].lastTicket > committed
-            if isUncommitted && owesTooManyCommits(c) { return waitForCommit(c, consumed: at) }
+            if isToWaitForCommit(c) {
+                pauseForCommit(c)
+                return wait(c, consumed: at)
+            }
+            if isHolding && holdsTooMuch(c) { return wait(c, consumed: at) }
             let before = ticket
             do throws(DecodingError) {
                 guard let packetBytes = try receivePacket(bytes, at: at, c) else { break }
@@ -64,6 +67,7 @@ extension BrokerCore {
                 fail(c, error, bytes, at)
             }
         }
+        if connections[c].state == .awaitingConnect && held[Int32(c)] != nil { return wait(c, consumed: at) }
         connections[c].partSince = at < bytes.count ? now : 0
         return connections[c].state == .closing
             ? Received(consumed: bytes.count, next: .ignore) : Received(consumed: at, next: .read)
@@ -81,15 +85,17 @@ extension BrokerCore {
     private func owesAcknowledgements(_ c: Int) -> Bool { sessions[session(of: c)].state.outbound.inFlight > 0 }
 
     @inline(__always)
-    private func owesTooManyCommits(_ c: Int) -> Bool {
-        connections[c].uncommittedBytes >= limits.uncommittedBytesMax
+    func isToWaitForCommit(_ c: Int) -> Bool {
+        let isUncommitted = connections[c].uncommittedBytes > 0 || connections[c].lastTicket > committed
+        guard isUncommitted else { return false }
+        return connections[c].uncommittedBytes >= limits.uncommittedBytesMax
             || statistics.uncommittedBytes >= limits.uncommittedBytesInAllMax
     }
 
-    private mutating func waitForCommit(_ c: Int, consumed: Int) -> Received {
-        if !connections[c].isPausedForCommit { pausedForCommit.append(id(c)) }
+    mutating func pauseForCommit(_ c: Int) {
+        guard !connections[c].isPausedForCommit else { return }
+        pausedForCommit.append(id(c))
         connections[c].isPausedForCommit = true
-        return wait(c, consumed: consumed)
     }
 
     private mutating func wait(_ c: Int, consumed: Int) -> Received {
@@ -111,6 +117,21 @@ extension BrokerCore {
         guard bytes.count &- at >= header.packetBytes else { return nil }
         budget &-= 1
         statistics.packetsReceived &+= 1
+        if isHolding, try hold(bytes, at: at, header, kind, c) { return header.packetBytes }
+        try handle(bytes, at: at, header, kind, c)
+        return header.packetBytes
+    }
+
+    /// A whole packet of a connection that has sent CONNECT before.
+    @inline(__always)
+    mutating func handle(
+        _ bytes: Span<UInt8>,
+        at: Int,
+        _ header: FixedHeader,
+        _ kind: PacketKind,
+        _ c: Int
+    ) throws(DecodingError) {
+        let version = connections[c].version
         switch kind {
         case .publish:
             try publishReceived(bytes, try PublishView(bytes, at: at, header: header, version: version), c)
@@ -127,7 +148,6 @@ extension BrokerCore {
             )
             try received(packet, c)
         }
-        return header.packetBytes
     }
 
     /// Only a PUBLISH has a payload: other packets are decoded whole, in one turn.
@@ -150,9 +170,13 @@ extension BrokerCore {
         let packetBytesMax = min(limits.connectBytesMax, limits.packetBytesMax)
         guard let header = try FixedHeader.read(bytes, at: at, packetBytesMax: packetBytesMax) else { return nil }
         guard bytes.count - at >= header.packetBytes else { return nil }
-        statistics.packetsReceived &+= 1
-        statistics.connects &+= 1
+        let wasHeld = !held.isEmpty && held[Int32(c)] != nil
+        if !wasHeld {
+            statistics.packetsReceived &+= 1
+            statistics.connects &+= 1
+        }
         if case .connect(let connect) = try PacketDecoder.decode(bytes, at: at, header: header, version: .v5) {
+            guard !hold(connect, c) else { return nil }
             connectReceived(connect, c)
         }
         return header.packetBytes

@@ -60,6 +60,15 @@ package struct BrokerCore: ~Copyable {
     var system = SystemTopics()
     var longestTurn: UInt64 = 0
 
+    // A full store: see BrokerCore+Holding.
+    var isStoreFull = false
+    /// Whether it is, or something is still held: the hot path looks at this alone.
+    var isHolding = false
+    /// By the slot of their connection.
+    var held: [Int32: HeldInput] = [:]
+    /// Milliseconds that the packet which is being handled was held.
+    var heldTime: Int64 = 0
+
     var isShuttingDown = false
     var hasStoreFailed = false
 
@@ -263,6 +272,8 @@ struct Timer: Comparable, Sendable {
         case session(Int32, incarnation: UInt64)
         /// The connection is not writable.
         case drain(ConnectionID)
+        /// A packet of the connection waits for room in the store.
+        case held(ConnectionID)
         /// The connection's session has a full queue, and is not to have one.
         case overflow(ConnectionID)
         case systemTopics

@@ -82,7 +82,7 @@ public struct Limits: Sendable {
     /// Bytes of one connection's publishes that wait for a commit.
     public var uncommittedBytesMax = 4 << 20
     /// Bytes of all changes that wait for a commit.
-    public var uncommittedBytesInAllMax = 256 << 20
+    public var uncommittedBytesInAllMax = 64 << 20
     /// Deliveries of one turn.
     public var deliveriesPerTurn = 5_000
 
@@ -298,14 +298,14 @@ extension Limits {
             "uncommitted-bytes",
             "bytes of a connection",
             \.uncommittedBytesMax,
-            "it is not read from until they are committed"
+            "it is not read from until they are committed; the same for what is held of it while the store is full"
         ),
         limit(
             "uncommitted-bytes-in-all",
             "bytes",
             \.uncommittedBytesInAllMax,
             in: 1...(1 << 30),
-            "a connection with changes among them is not read from until they are committed"
+            "a connection with changes among them is not read from until they are committed; so much a journal sets aside"
         ),
         limit("deliveries", "deliveries of a turn", \.deliveriesPerTurn, "the rest of a burst waits for the next turn"),
     ]

@@ -154,6 +154,9 @@ public struct Statistics: Sendable, Equatable {
     /// Changes that wait for a commit, in bytes.
     public internal(set) var uncommittedBytes = 0
 
+    /// Packets that wait for room in a full store, in bytes.
+    public internal(set) var heldBytes = 0
+
     /// Deadlines that are kept.
     public internal(set) var timers = 0
 

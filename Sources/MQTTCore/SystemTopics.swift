@@ -4,6 +4,7 @@ struct SystemTopics: Sendable {
     var owed: [(topic: String, payload: String)] = []
     /// By position in the list of figures.
     var lastPayloads: [String] = []
+    var store = StoreFigures()
     var loads = Array(repeating: Load(), count: LoadFigure.allCases.count)
     /// When the first turn was.
     var startedAt: Int64?
@@ -95,7 +96,8 @@ extension BrokerCore {
                 decays: configuration.systemTopics.loadDecays
             )
         }
-        let lines = lines(statistics)
+        var lines = lines(statistics)
+        if configuration.isDurable { lines += system.store.takeLines(interval: interval) }
         for (at, line) in lines.enumerated().reversed() {
             let isNew = at >= system.lastPayloads.count || system.lastPayloads[at] != line.payload
             if isNew { system.owed.append(("$SYS/broker/" + line.topic, line.payload)) }

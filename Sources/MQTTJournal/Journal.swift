@@ -12,6 +12,9 @@ import SystemPackage
 ///
 /// Files are written on a thread of their own, and messages read on another.
 public actor Journal: MessageStore {
+    /// Before it is looked again whether a full disk has room.
+    private static let fullPause = Duration.milliseconds(100)
+
     private let directory: FilePath
     private let options: JournalLog.Options
     private let fileSystem: any FileSystem
@@ -39,6 +42,7 @@ public actor Journal: MessageStore {
         self.fileSystem = fileSystem
         var options = JournalLog.Options()
         options.segmentBytes = max(4_096, min(configuration.segmentBytes, 1 << 30))
+        options.reserveBytes = configuration.reserveBytes
         options.syncs = configuration.durability == .synced
         options.entropy = UInt64.random(in: .min ... .max)
         self.options = options
@@ -57,19 +61,22 @@ public actor Journal: MessageStore {
     /// Throws a `JournalError` where the journal is damaged or in use.
     public func open() throws -> StoredState {
         let (log, state) = try JournalLog.open(directory, options: options, fileSystem: fileSystem)
+        try log.prepare()
         self.log = log
         publish()
         tidying = Task { [weak self] in
+            var pause = Duration.seconds(1)
             while true {
-                try await Task.sleep(for: .seconds(1))
+                try await Task.sleep(for: pause)
                 guard let self else { return }
-                try await self.tidy()
+                pause = try await self.tidy()
             }
         }
         return state
     }
 
-    /// Waits while the disk is full; a cancelled task stops waiting, and nothing of the batch is kept.
+    /// Waits while even the reserve of a full disk has no room; a cancelled task stops waiting, and nothing of the batch
+    /// is kept.
     public func commit(_ changes: [StoreChange]) async throws {
         isCommitting = true
         defer { isCommitting = false }
@@ -80,7 +87,7 @@ public actor Journal: MessageStore {
                 return try log.commit(changes)
             } catch let error as FileError where error.isFull && !log.hasFailed {
                 // Room may come from what is over or from outside.
-                if try !makeRoom(log) { try await Task.sleep(for: .milliseconds(100)) }
+                if try !makeRoom(log) { try await Task.sleep(for: Self.fullPause) }
             }
         }
     }
@@ -89,7 +96,7 @@ public actor Journal: MessageStore {
     private func makeRoom(_ log: JournalLog) throws -> Bool {
         let before = log.statistics.totalBytes
         do {
-            while try log.compactFull() {
+            while try log.heal() {
                 if log.statistics.totalBytes < before { return true }
             }
         } catch let error as FileError where error.isFull && !log.hasFailed {
@@ -98,15 +105,17 @@ public actor Journal: MessageStore {
         return false
     }
 
-    /// When nothing is committed, compaction goes on by itself, a step at a time.
-    private func tidy() async throws {
-        while !isCommitting, let log, !log.hasFailed, log.compactionFailure == nil, try step(log) { await Task.yield() }
+    /// When nothing is committed, compaction goes on by itself, a step at a time; how long there is nothing to do then.
+    private func tidy() async throws -> Duration {
+        while !isCommitting, let log, !log.hasFailed, try step(log) { await Task.yield() }
+        return log?.isFull == true ? Self.fullPause : .seconds(1)
     }
 
     private func step(_ log: JournalLog) throws -> Bool {
         defer { publish() }
         do {
-            return try log.compact()
+            if log.isFull { return try log.heal() }
+            return log.compactionFailure == nil ? try log.compact() : false
         } catch let error as FileError where error.isFull && !log.hasFailed {
             return false
         }

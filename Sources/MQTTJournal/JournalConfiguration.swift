@@ -12,8 +12,13 @@ public struct JournalConfiguration: Sendable {
     /// When a commit returns.
     public var durability = Durability.synced
     /// The size of a file of the journal, in bytes, at least 4,096. Three times as much is taken even where nothing is
-    /// stored.
+    /// stored, and `reserveBytes`.
     public var segmentBytes: Int = 64 << 20
+    /// Bytes that are set aside so that sessions can still drain where the disk is full; at least a segment is.
+    ///
+    /// A batch that is larger waits there until somebody else makes room. The broker's batches are at most of the limits
+    /// `uncommittedBytesInAllMax` and `packetBytesMax` together, of which the default is the sum.
+    public var reserveBytes: Int = 80 << 20
 
     /// The defaults.
     public init() {}

@@ -15,6 +15,8 @@ struct JournalIndex {
     private(set) var segments: [Segment] = []
     /// Of all segments.
     private(set) var liveBytes = 0
+    /// Of all segments but the last, which alone grows.
+    private var sealedBytes = 0
     /// Of the first that counts, as the journal says.
     private(set) var firstSegment: UInt32 = 1
     /// Whether records of sessions come before the session's anchor.
@@ -23,9 +25,23 @@ struct JournalIndex {
     private var lastMessage = RecordPlace(segment: 0, offset: 0, bytes: 0)
     private var lastSession: JournalSession?
 
-    mutating func append(_ segment: Segment) { segments.append(segment) }
-    mutating func removeFirstSegment() { segments.removeFirst() }
-    mutating func removeLastSegment() { segments.removeLast() }
+    /// Of all segments.
+    var totalBytes: Int { sealedBytes + (segments.last?.end ?? 0) }
+
+    mutating func append(_ segment: Segment) {
+        sealedBytes = totalBytes
+        segments.append(segment)
+    }
+
+    mutating func removeFirstSegment() {
+        let first = segments.removeFirst()
+        if !segments.isEmpty { sealedBytes -= first.end }
+    }
+
+    mutating func removeLastSegment() {
+        segments.removeLast()
+        sealedBytes -= segments.last?.end ?? 0
+    }
 
     func segment(_ number: UInt32) -> Segment? {
         guard let first = segments.first?.number, number >= first, Int(number - first) < segments.count else {

@@ -2,8 +2,9 @@ import MQTTStore
 import SystemPackage
 
 extension JournalIndex {
-    /// Removes the files in front of the first segment that counts.
-    mutating func removeOldSegments(in directory: FilePath, _ fileSystem: any FileSystem) throws(FileError) {
+    /// Removes the files in front of the first segment that counts; whether there were any.
+    @discardableResult
+    mutating func removeOldSegments(in directory: FilePath, _ fileSystem: any FileSystem) throws(FileError) -> Bool {
         var isRemoved = false
         while let first = segments.first, first.number < firstSegment {
             try fileSystem.remove(directory.appending(first.file.name))
@@ -11,6 +12,7 @@ extension JournalIndex {
             isRemoved = true
         }
         if isRemoved { try fileSystem.syncDirectory(directory) }
+        return isRemoved
     }
 }
 
@@ -25,7 +27,7 @@ extension JournalLog {
     /// Whether there is more that is over than what is live, and some segments.
     var isCompactionDue: Bool {
         guard compactionFailure == nil else { return false }
-        let total = totalBytes
+        let total = index.totalBytes
         return total > 2 * index.liveBytes + 2 * options.segmentBytes
             || index.segments.count > 32 + 4 * total / options.segmentBytes
     }
@@ -34,7 +36,7 @@ extension JournalLog {
 
     /// One step: a batch of about so many bytes of copies. Whether there is more to do.
     package func compact(budgetBytes: Int = 256 << 10) throws -> Bool {
-        try compact(budgetBytes: budgetBytes, isForced: false, usingReserve: false)
+        try compact(budgetBytes: budgetBytes, isForced: false)
     }
 
     /// One step where the disk is full; false where it cannot help.
@@ -43,8 +45,8 @@ extension JournalLog {
         // Once through all segments: until something ends, a second time finds nothing.
         let end = fullPassEnd ?? last
         fullPassEnd = end
-        guard first <= end, totalBytes - index.liveBytes > options.segmentBytes / 4 else { return false }
-        return try compact(budgetBytes: budgetBytes, isForced: true, usingReserve: true)
+        guard first <= end, index.totalBytes - index.liveBytes > options.segmentBytes / 4 else { return false }
+        return try compact(budgetBytes: budgetBytes, isForced: true)
     }
 
     /// Copies all that is live and removes every segment that there is now.
@@ -52,18 +54,25 @@ extension JournalLog {
         guard let last = index.segments.last?.number else { return }
         wantsNewSegment = true
         while let first = index.segments.first?.number, first <= last {
-            guard try compact(budgetBytes: 1 << 20, isForced: true, usingReserve: true) else { return }
+            guard try compact(budgetBytes: 1 << 20, isForced: true) else { return }
         }
     }
 
-    private func compact(budgetBytes: Int, isForced: Bool, usingReserve: Bool) throws -> Bool {
+    /// Takes the room that has come on a full disk, or else makes some. Whether another step may make more.
+    package func heal() throws -> Bool {
+        try prepare()
+        guard isFull, compactionFailure == nil else { return false }
+        return try compactFull()
+    }
+
+    private func compact(budgetBytes: Int, isForced: Bool) throws -> Bool {
         if let failure { throw failure }
         encoder.clear()
         guard let point = encodeCopies(budget: budgetBytes, isForced: isForced) else {
             if let compactionFailure { throw compactionFailure }
             return false
         }
-        if encoder.bytes > 0 { try write(usingReserve: usingReserve) }
+        if encoder.bytes > 0 { try write(reserve: isForced ? \.compactionReserve : nil) }
         debt = max(0, debt - encoder.bytes)
         try finish(point)
         return isForced || isCompactionDue
@@ -72,13 +81,16 @@ extension JournalLog {
     /// What was copied is committed: the next step begins behind it, and files that do not count any more go.
     func finish(_ point: CompactionPoint?) throws {
         if let point { compactionPoint = point }
+        let isRemoved: Bool
         do {
-            try index.removeOldSegments(in: directory, fileSystem)
+            isRemoved = try index.removeOldSegments(in: directory, fileSystem)
         } catch {
             failure = error
             throw error
         }
-        if next == nil || reserve == nil { try prepare() }
+        // Where the disk is full there is no room before a file has gone.
+        let isMissing = next == nil || compactionReserve == nil || drainReserve == nil
+        if isFull ? isRemoved : isMissing { try prepare() }
     }
 
     /// Encodes copies of what is live in the oldest segment; how far it came, nil where there is nothing to do.

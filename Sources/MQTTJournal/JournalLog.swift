@@ -4,16 +4,20 @@ import SystemPackage
 
 /// The journal without threads and time: an append-only log in segments, and the index of what is not over.
 ///
-///      oldest                                        current     next   reserve
-///     ┌────────┐ ┌────────┐ ┌────────┐ ┌────────┐ ┌────────┐   ┌ ─ ─ ┐ ┌ ─ ─ ┐
-///     │▓░░░▓░░░│ │░░▓▓▓░░░│ │▓▓░▓▓▓▓░│ │▓▓▓▓▓▓▓▓│ │▓▓▓▓    │   │     │ │     │
-///     └────────┘ └────────┘ └────────┘ └────────┘ └────────┘   └ ─ ─ ┘ └ ─ ─ ┘
-///       │ what is live (▓) is copied ───────────────────▲         ▲       ▲ for compaction where the disk is full
-///       ▼ then the file is removed                                │ set aside ahead
+///      oldest                                        current     next  reserves
+///     ┌────────┐ ┌────────┐ ┌────────┐ ┌────────┐ ┌────────┐   ┌ ─ ─ ┐ ┌ ─ ─ ┐ ┌ ─ ─ ┐
+///     │▓░░░▓░░░│ │░░▓▓▓░░░│ │▓▓░▓▓▓▓░│ │▓▓▓▓▓▓▓▓│ │▓▓▓▓    │   │     │ │     │ │     │
+///     └────────┘ └────────┘ └────────┘ └────────┘ └────────┘   └ ─ ─ ┘ └ ─ ─ ┘ └ ─ ─ ┘
+///       │ what is live (▓) is copied ───────────────────▲         ▲       ▲ for compaction and for what the broker
+///       ▼ then the file is removed                                │         still has to commit where the disk is full
+///                                                                 │ set aside ahead
 ///
 /// A batch is written, synced, and only then taken up into the index, from its own bytes, as when the journal is read.
 /// Where a write fails for want of room nothing has happened, and the same batch or another can be committed later. Any
 /// other failure is final.
+///
+/// A batch that finds no room goes to the drain reserve, and from then on the journal says that it is full: the broker is
+/// to commit only what lets sessions drain. It is full until all files are set aside again.
 package final class JournalLog {
     package struct Options: Sendable {
         package var segmentBytes = 64 << 20
@@ -21,6 +25,8 @@ package final class JournalLog {
         package var stretchBytes = 1 << 20
         /// Whether a commit waits for the disk.
         package var syncs = true
+        /// What is set aside for batches of a full disk; at least a segment.
+        package var reserveBytes = 0
         /// Goes into all checksums, so that nobody can know them beforehand.
         package var entropy: UInt64 = 0
 
@@ -33,6 +39,8 @@ package final class JournalLog {
         let file: any File
         var capacity: Int
     }
+
+    typealias Slot = ReferenceWritableKeyPath<JournalLog, Spare?>
 
     /// How far the oldest segment has been compacted.
     struct CompactionPoint {
@@ -55,7 +63,10 @@ package final class JournalLog {
     let epoch: UInt64
     var nextBatch: UInt64
     var next: Spare?
-    var reserve: Spare?
+    /// As large as the largest segment, so that it can be copied where there is no other room.
+    var compactionReserve: Spare?
+    /// For batches where there is no other room.
+    var drainReserve: Spare?
     private var spareNames = 0
     var compactionPoint: CompactionPoint?
     /// Bytes that were appended since compaction became due, less those that it copied.
@@ -65,8 +76,10 @@ package final class JournalLog {
     let window = ReadWindow()
     /// Whether the next batch goes to a segment of its own.
     var wantsNewSegment = false
-    /// Whether the last batch found no room.
+    /// Whether there has been no room, and not all files are set aside again.
     package internal(set) var isFull = false
+    /// Whether the last batch found no room, not even in reserve.
+    private var isRefusing = false
     /// What has failed for good: every later commit throws it again.
     package internal(set) var failure: (any Error)?
     package var hasFailed: Bool { failure != nil }
@@ -93,14 +106,13 @@ package final class JournalLog {
     /// Figures as of now.
     package var statistics: StoreStatistics {
         var statistics = counted
-        statistics.totalBytes = totalBytes
+        statistics.totalBytes = index.totalBytes
         // A session counts as what a copy of its state takes, which may be more than the records that it came from.
         statistics.liveBytes = min(index.liveBytes, statistics.totalBytes)
         statistics.isFull = isFull
+        statistics.lastFailure = (failure ?? compactionFailure).map { "\($0)" }
         return statistics
     }
-
-    var totalBytes: Int { index.segments.reduce(0) { $0 + $1.end } }
 
     /// Makes all changes last or, where it throws, none; a `FileError` with `isFull` leaves the journal as it was.
     package func commit(_ changes: [StoreChange]) throws {
@@ -110,8 +122,9 @@ package final class JournalLog {
         let copied = encoder.bytes
         encoder.encode(changes)
         guard encoder.bytes > 0 else { return }
-        try write(usingReserve: false)
-        isFull = false
+        isRefusing = true
+        try write(reserve: \.drainReserve)
+        isRefusing = false
         fullPassEnd = nil
         counted.commits += 1
         counted.changes += UInt64(changes.count)
@@ -124,10 +137,10 @@ package final class JournalLog {
     /// Copies and appended bytes take turns; a step is bounded, but for a batch that was larger itself.
     private var copyBudget: Int { min(max(debt, 1 << 10), max(256 << 10, encoder.bytes)) }
 
-    /// Writes and syncs what has been encoded, and takes it up.
-    func write(usingReserve: Bool) throws {
+    /// Writes and syncs what has been encoded, in the reserve where there is no other room, and takes it up.
+    func write(reserve: Slot?) throws {
         do {
-            let segment = try segment(for: encoder.bytes + JournalFormat.endMarkBytes, usingReserve: usingReserve)
+            let segment = try segment(for: encoder.bytes + JournalFormat.endMarkBytes, reserve: reserve)
             try writePageIfDue(segment)
             encoder.end(batch: nextBatch, seed: segment.file.seed, offset: segment.end)
             segment.isDirty = true
@@ -186,11 +199,11 @@ package final class JournalLog {
     }
 
     /// The segment that the next batch goes to.
-    private func segment(for bytes: Int, usingReserve: Bool) throws -> Segment {
+    private func segment(for bytes: Int, reserve: Slot?) throws -> Segment {
         if hasCurrent, !wantsNewSegment, let current = index.segments.last, current.end + bytes <= current.capacity {
             return current
         }
-        let spare = try spare(for: JournalFormat.headerBytes + bytes, usingReserve: usingReserve)
+        let (spare, slot) = try takeSpare(JournalFormat.headerBytes + bytes, reserve: reserve)
         let number = (index.segments.last?.number ?? index.firstSegment - 1) + 1
         let header = SegmentHeader(number: number, epoch: epoch, entropy: options.entropy)
         let name = JournalFormat.segmentName(number)
@@ -199,7 +212,11 @@ package final class JournalLog {
             try finally(spare.file.sync)
             try fileSystem.rename(directory.appending(spare.name), to: directory.appending(name))
         } catch let error as FileError where error.isFull && !hasFailed {
-            keep(spare)
+            if let slot {
+                self[keyPath: slot] = spare
+            } else {
+                try fileSystem.remove(directory.appending(spare.name))
+            }
             throw error
         }
         try finally { () throws(FileError) in try fileSystem.syncDirectory(directory) }
@@ -225,20 +242,22 @@ package final class JournalLog {
         current.page = nil
     }
 
-    private func spare(for bytes: Int, usingReserve: Bool) throws(FileError) -> Spare {
-        if let spare = next, bytes <= spare.capacity {
-            next = nil
-            return spare
+    /// A file for a new segment, and where it was set aside. A reserve is for where there is no other.
+    private func takeSpare(_ bytes: Int, reserve: Slot?) throws(FileError) -> (Spare, Slot?) {
+        if let spare = take(\.next, bytes) { return (spare, \.next) }
+        do throws(FileError) {
+            return (try setAside(max(options.segmentBytes, bytes)), nil)
+        } catch  where error.isFull {
+            guard let reserve, let spare = take(reserve, bytes) else { throw error }
+            isFull = true
+            return (spare, reserve)
         }
-        if usingReserve, let spare = reserve, bytes <= spare.capacity {
-            reserve = nil
-            return spare
-        }
-        return try setAside(max(options.segmentBytes, bytes))
     }
 
-    private func keep(_ spare: Spare) {
-        if next == nil { next = spare } else { reserve = spare }
+    private func take(_ slot: Slot, _ bytes: Int) -> Spare? {
+        guard let spare = self[keyPath: slot], bytes <= spare.capacity else { return nil }
+        self[keyPath: slot] = nil
+        return spare
     }
 
     private func setAside(_ bytes: Int) throws(FileError) -> Spare {
@@ -255,28 +274,48 @@ package final class JournalLog {
         return Spare(name: name, file: file, capacity: bytes)
     }
 
-    /// Sets the files aside that will be needed, as far as there is room.
+    /// Sets the files aside that will be needed, as far as there is room, and those first without which a full disk does
+    /// not heal.
     package func prepare() throws {
         guard !hasFailed else { return }
         do throws(FileError) {
-            // The reserve comes first: without it a full disk does not heal.
-            var largest = index.segments.reduce(options.segmentBytes) { max($0, $1.end) }
             // Copies come in more batches than what they are copied from.
-            largest += largest / 64 + 4_096
-            if let spare = reserve {
-                if spare.capacity < largest {
-                    try spare.file.allocate(largest)
-                    reserve?.capacity = largest
-                }
-            } else {
-                reserve = try setAside(largest)
+            let largest = index.segments.reduce(options.segmentBytes) { max($0, $1.end) }
+            let isWhole = try fill(\.compactionReserve, largest + largest / 64 + 4_096)
+            guard try fill(\.drainReserve, max(options.segmentBytes, options.reserveBytes)), isWhole else {
+                isFull = true
+                return
             }
             if next == nil { next = try setAside(options.segmentBytes) }
-        } catch let error where error.isFull {
+            isFull = isRefusing
+        } catch  where error.isFull {
             // It is tried again after the next batch.
         } catch {
             failure = error
             throw error
         }
+    }
+
+    /// Whether a reserve is as large as it is to be. Where there is less room a smaller one is better than none: each file
+    /// that goes makes it larger.
+    private func fill(_ slot: Slot, _ bytes: Int) throws(FileError) -> Bool {
+        let least = self[keyPath: slot]?.capacity ?? 0
+        var size = bytes
+        while size > least, size == bytes || size >= least + max(2_048, bytes / 64) {
+            do throws(FileError) {
+                if let spare = self[keyPath: slot] {
+                    try spare.file.allocate(size)
+                    self[keyPath: slot]?.capacity = size
+                } else {
+                    self[keyPath: slot] = try setAside(size)
+                }
+                break
+            } catch  where error.isFull {
+                // A part of it may have been set aside.
+                if let spare = self[keyPath: slot] { try spare.file.truncate(to: spare.capacity) }
+                size = least + (size - least) / 2
+            }
+        }
+        return self[keyPath: slot].map { $0.capacity >= bytes } ?? false
     }
 }

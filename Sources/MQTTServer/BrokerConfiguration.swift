@@ -64,3 +64,12 @@ public enum LogCategory: String, Sendable, CaseIterable {
     /// The packets of the client that is traced: notice.
     case packets
 }
+
+extension BrokerConfiguration {
+    func logger(_ category: LogCategory, _ logger: Logger) -> Logger {
+        var logger = logger
+        logger[metadataKey: "category"] = "\(category.rawValue)"
+        if let level = logLevels[category] { logger.logLevel = level }
+        return logger
+    }
+}

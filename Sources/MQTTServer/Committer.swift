@@ -10,15 +10,20 @@ struct Committer: Sendable {
     private let core: SharedCore
     private let store: any MessageStore
     private let pager: Pager
+    private let watch: StoreWatch
     private let signals: AsyncStream<Void>
     private let continuation: AsyncStream<Void>.Continuation
     /// Says that there are changes. Cheap, and harmless when there are none.
     let signal: @Sendable () -> Void
 
-    init(core: SharedCore, store: any MessageStore, pager: Pager) {
+    /// Between two looks at what the store says of itself where nothing is committed.
+    private static let watchInterval = Duration.milliseconds(100)
+
+    init(core: SharedCore, store: any MessageStore, pager: Pager, watch: StoreWatch) {
         self.core = core
         self.store = store
         self.pager = pager
+        self.watch = watch
         let (signals, continuation) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         self.signals = signals
         self.continuation = continuation
@@ -26,10 +31,41 @@ struct Committer: Sendable {
     }
 
     /// Ends after `finish()`, and throws when the store does: then nothing more is acknowledged.
-    func run(wake: @Sendable ([Int]) -> Void) async throws {
-        for await _ in signals {
-            while try await commit(wake) {}
+    func run(wake: @escaping @Sendable ([Int]) -> Void) async throws {
+        try await withThrowingTaskGroup(of: Void.self) { tasks in
+            // Not on the thread of the commits, which would keep it waiting.
+            if store.isDurable {
+                tasks.addTask(executorPreference: globalConcurrentExecutor) { try await watchStore(wake) }
+            }
+            defer { tasks.cancelAll() }
+            for await _ in signals {
+                while try await commit(wake) {}
+            }
         }
+    }
+
+    /// A full disk shows also while a commit waits for it, and has room again also where there is nothing to commit.
+    private func watchStore(_ wake: @Sendable ([Int]) -> Void) async throws {
+        while true {
+            try await Task.sleep(for: Self.watchInterval)
+            tellCore(wake) { _, _ in }
+        }
+    }
+
+    /// What the store says now, after something else that the core is told.
+    private func tellCore(
+        _ wake: @Sendable ([Int]) -> Void,
+        _ body: (inout BrokerCore, _ now: Int64) -> Void
+    ) {
+        let (loops, wantsPages) = watch.look { statistics in
+            core.withLock { core, now in
+                body(&core, now)
+                core.storeSays(statistics, at: now)
+                return (core.loopsToWake(besides: -1), core.hasPageRequests())
+            }
+        }
+        wake(loops)
+        if wantsPages { pager.signal() }
     }
 
     /// There will be no more changes: what there is is committed, and `run` returns.
@@ -52,12 +88,7 @@ struct Committer: Sendable {
             for case let change? in taken { changes.append(change) }
             try await store.commit(changes)
         }
-        let (loops, wantsPages) = core.withLock { core, now in
-            core.committed(through: ticket, at: now)
-            return (core.loopsToWake(besides: -1), core.hasPageRequests())
-        }
-        wake(loops)
-        if wantsPages { pager.signal() }
+        tellCore(wake) { core, now in core.committed(through: ticket, at: now) }
         return true
     }
 }

@@ -10,6 +10,7 @@ extension MQTTBroker {
         let state = try await store.open()
         let read = begun.duration(to: .now)
         for notice in state.notices { logger(.broker).notice("\(notice)") }
+        watch.look { statistics in core.withLock { core, now in core.storeSays(statistics, at: now) } }
         core.begin(at: WallClock.brokerTime(after: state.broker))
         core.withLock { core, now in core.restore(state, at: now) }
         guard !state.sessions.isEmpty || !state.retained.isEmpty else { return }
@@ -22,6 +23,23 @@ extension MQTTBroker {
                 "taken-up-ms": "\(Int((begun.duration(to: .now) - read) / .milliseconds(1)))",
             ]
         )
+    }
+
+    /// What the store says of itself, as of its last commit; nil for one that keeps nothing. The longest wait is that since
+    /// it was opened.
+    public var storeStatistics: StoreStatistics? { store.isDurable ? watch.statistics : nil }
+
+    /// Until there is no more to commit. Throws where the store does, which is logged at once.
+    func commit(with committer: Committer, _ peers: [LoopDriver.Peer]) async throws {
+        do {
+            try await committer.run { loops in for loop in loops { peers[loop].wake() } }
+        } catch {
+            if !(error is CancellationError) {
+                logger(.broker).error("the store has failed: nothing more is kept", metadata: ["reason": "\(error)"])
+            }
+            core.withLock { core, _ in core.storeFailed() }
+            throw error
+        }
     }
 
     /// A store that does not answer, twice in a row to the same batch, does not keep the broker from ending.

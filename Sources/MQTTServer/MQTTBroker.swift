@@ -25,6 +25,7 @@ public final class MQTTBroker: Service {
     let store: any MessageStore
     let logger: Logger
     let core: SharedCore
+    let watch: StoreWatch
     private let loops: Int
     private let limits: Limits
     private let listening = ListeningState()
@@ -57,6 +58,7 @@ public final class MQTTBroker: Service {
         self.logger = logger
         loops = max(1, configuration.threads ?? min(4, System.coreCount / 2))
         limits = Self.limits(configuration)
+        watch = StoreWatch(store, configuration.logger(.broker, logger))
         core = SharedCore(Self.coreConfiguration(configuration, limits, loops: loops, isDurable: store.isDurable))
     }
 
@@ -100,12 +102,7 @@ public final class MQTTBroker: Service {
         return counts
     }
 
-    func logger(_ category: LogCategory) -> Logger {
-        var logger = logger
-        logger[metadataKey: "category"] = "\(category.rawValue)"
-        if let level = configuration.logLevels[category] { logger.logLevel = level }
-        return logger
-    }
+    func logger(_ category: LogCategory) -> Logger { configuration.logger(category, logger) }
 
     /// The addresses that the broker listens on, once it does. Throws what `run()` threw if it never came so far.
     public var boundAddresses: [SocketAddress] {
@@ -142,19 +139,12 @@ public final class MQTTBroker: Service {
     private func serveRestored(on group: MultiThreadedEventLoopGroup) async throws {
         let loops = Array(group.makeIterator())
         let pager = Pager(core: core, store: store)
-        let committer = Committer(core: core, store: store, pager: pager)
+        let committer = Committer(core: core, store: store, pager: pager, watch: watch)
         let peers = try await makeDrivers(loops, committer, pager)
         let listeners = try await bind(group, peers)
         listening.succeed(listeners.compactMap(\.address))
         // Not cancelled with the broker: what happens while it ends is committed too.
-        let committing = Task(executorPreference: store.executor) { [core] in
-            do {
-                try await committer.run { loops in for loop in loops { peers[loop].wake() } }
-            } catch {
-                core.withLock { core, _ in core.storeFailed() }
-                throw error
-            }
-        }
+        let committing = Task(executorPreference: store.executor) { try await self.commit(with: committer, peers) }
         try await withThrowingTaskGroup(of: Void.self) { tasks in
             tasks.addTask { await pager.run { loops in for loop in loops { peers[loop].wake() } } }
             tasks.addTask {
@@ -351,6 +341,7 @@ public final class MQTTBroker: Service {
                 (core.currentStatistics, core.takeLongestTurn())
             }
             metrics.record(statistics, longestTurn: longestTurn)
+            if store.isDurable { metrics.record(watch.takeStatistics()) }
         }
     }
 

@@ -64,8 +64,11 @@ public struct StoreStatistics: Sendable, Equatable {
     public var liveBytes: Int = 0
     /// Bytes of all that is kept.
     public var totalBytes: Int = 0
-    /// Whether there is no room for more; nothing is acknowledged meanwhile.
+    /// Whether there is room only for what lets sessions drain: the broker holds back new messages, subscriptions and
+    /// sessions until this is false again.
     public var isFull = false
+    /// What cannot be read or written any more, for the log; nil where all is well.
+    public var lastFailure: String?
 
     /// All zero.
     public init() {}

@@ -41,7 +41,7 @@ struct Serve: AsyncParsableCommand {
     )
     var durability = JournalConfiguration.Durability.synced
 
-    @Option(help: "Bytes of a file of the journal, of which at least three are kept.")
+    @Option(help: "Bytes of a file of the journal, of which three are kept at least, and a reserve for a full disk.")
     var segmentBytes = JournalConfiguration().segmentBytes
 
     @Flag(help: "Keep sessions and retained messages in memory only.")
@@ -169,6 +169,8 @@ struct Serve: AsyncParsableCommand {
         var configuration = JournalConfiguration()
         configuration.durability = durability
         configuration.segmentBytes = segmentBytes
+        let limits = self.configuration.limits
+        configuration.reserveBytes = limits.uncommittedBytesInAllMax + limits.packetBytesMax
         return Journal(directory: data, configuration: configuration)
     }
 

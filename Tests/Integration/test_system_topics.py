@@ -434,3 +434,34 @@ def test_without_client_topics_nobody_is_told():
             client.disconnect()
         with pytest.raises(TimeoutError):
             watcher.read(0.3)
+
+
+# MARK: The store
+
+
+def test_a_durable_store_has_figures_of_its_own(tmp_path):
+    with serving("--data", tmp_path / "data", "--sys-interval", INTERVAL, "--log-level", "error") as broker:
+        with Watcher.connected(broker.port, "watcher") as watcher, Raw.connected(broker.port, "publisher") as publisher:
+            watcher.subscribe("$SYS/broker/store/#")
+            figures, missing = {}, {f"store/{name}" for name in (
+                "commits/count", "commits/rate", "commits/changes", "sync/mean", "sync/longest", "bytes/live", "bytes/total", "full",
+                "failure", "messages/count", "messages/bytes")}
+            count = 0
+            while missing or int(figures["store/commits/count"]) < count or not int(figures["store/bytes/live"]):
+                if count < 20:
+                    count += 1
+                    publisher.publish("t", b"m", 1, count, retain=True)
+                    publisher.expect(PUBACK)
+                message = watcher.message()
+                name = message.topic.removeprefix("$SYS/broker/")
+                figures[name] = message.payload.decode()
+                missing.discard(name)
+            assert figures["store/full"] == "0" and figures["store/failure"] == "none"
+            assert int(figures["store/bytes/total"]) >= int(figures["store/bytes/live"])
+            assert [shape(figures["store/" + f]) for f in ("commits/rate", "commits/changes", "sync/mean")] == ["two decimals"] * 3
+
+
+def test_a_volatile_store_has_none(tmp_path):
+    with serving("--in-memory", "--sys-interval", INTERVAL, "--log-level", "error") as broker:
+        with Watcher.connected(broker.port, "watcher") as watcher:
+            assert not [name for name in watcher.figures() if name.startswith("store/") and "messages" not in name]

@@ -96,7 +96,9 @@ final class FailingFileSystem: FileSystem {
         var room = Int.max
         var failsSyncs = false
         var bytesRead = 0
-        var sizes: [String: Int] = [:]
+        /// By the number of the file.
+        var sizes: [Int] = []
+        var numbers: [String: Int] = [:]
     }
 
     private let local = LocalFileSystem()
@@ -106,38 +108,54 @@ final class FailingFileSystem: FileSystem {
     func names(in directory: FilePath) throws(FileError) -> [String] { try local.names(in: directory) }
 
     func open(_ path: FilePath, creates: Bool) throws(FileError) -> any File {
-        FailingFile(self, path.string, try local.open(path, creates: creates))
+        let file = try local.open(path, creates: creates)
+        let bytes = try file.bytes
+        let number = plan.withLock { plan in
+            if let number = plan.numbers[path.string] { return number }
+            plan.sizes.append(bytes)
+            plan.numbers[path.string] = plan.sizes.count - 1
+            return plan.sizes.count - 1
+        }
+        return FailingFile(self, path.string, file, number)
     }
 
     func remove(_ path: FilePath) throws(FileError) {
         try local.remove(path)
         plan.withLock { plan in
-            if plan.room != .max { plan.room += plan.sizes[path.string] ?? 0 }
-            plan.sizes[path.string] = nil
+            guard let number = plan.numbers.removeValue(forKey: path.string), plan.room != .max else { return }
+            plan.room += plan.sizes[number]
         }
     }
 
     func rename(_ path: FilePath, to target: FilePath) throws(FileError) {
         try local.rename(path, to: target)
         plan.withLock { plan in
-            plan.sizes[target.string] = plan.sizes[path.string]
-            plan.sizes[path.string] = nil
+            plan.numbers[target.string] = plan.numbers.removeValue(forKey: path.string)
         }
     }
 
     func syncDirectory(_ path: FilePath) throws(FileError) { try local.syncDirectory(path) }
     func lock(_ path: FilePath) throws(FileError) -> any File { try local.lock(path) }
 
-    func grow(_ path: String, to bytes: Int) throws(FileError) {
+    func grow(_ path: String, _ number: Int, to bytes: Int) throws(FileError) {
         let isFull = plan.withLock { plan in
-            let more = bytes - (plan.sizes[path] ?? 0)
+            let more = bytes - plan.sizes[number]
             if more <= 0 { return false }
             if more > plan.room { return true }
             if plan.room != .max { plan.room -= more }
-            plan.sizes[path] = bytes
+            plan.sizes[number] = bytes
             return false
         }
         if isFull { throw FileError(.write, path, code: Errno.noSpace.rawValue) }
+    }
+
+    func shrink(_ number: Int, to bytes: Int) {
+        plan.withLock { plan in
+            let less = plan.sizes[number] - bytes
+            guard less > 0, plan.room != .max else { return }
+            plan.room += less
+            plan.sizes[number] = bytes
+        }
     }
 }
 
@@ -145,8 +163,10 @@ private final class FailingFile: File {
     let system: FailingFileSystem
     let path: String
     let file: any File
+    let number: Int
 
-    init(_ system: FailingFileSystem, _ path: String, _ file: any File) {
+    init(_ system: FailingFileSystem, _ path: String, _ file: any File, _ number: Int) {
+        self.number = number
         self.system = system
         self.path = path
         self.file = file
@@ -164,16 +184,19 @@ private final class FailingFile: File {
         // Half of it arrives.
         let half = UnsafeRawBufferPointer(rebasing: source[..<(source.count / 2)])
         try file.write(half, at: offset)
-        try system.grow(path, to: offset + source.count)
+        try system.grow(path, number, to: offset + source.count)
         try file.write(source, at: offset)
     }
 
     func allocate(_ bytes: Int) throws(FileError) {
-        try system.grow(path, to: bytes)
+        try system.grow(path, number, to: bytes)
         try file.allocate(bytes)
     }
 
-    func truncate(to bytes: Int) throws(FileError) { try file.truncate(to: bytes) }
+    func truncate(to bytes: Int) throws(FileError) {
+        try file.truncate(to: bytes)
+        system.shrink(number, to: bytes)
+    }
 
     func sync() throws(FileError) {
         if system.plan.withLock(\.failsSyncs) { throw FileError(.sync, path, code: Errno.ioError.rawValue) }

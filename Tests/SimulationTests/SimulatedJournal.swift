@@ -29,6 +29,7 @@ struct SimulatedJournal {
         var options = JournalLog.Options()
         options.segmentBytes = random.pick([4_096, 4_096, 10_000, 65_536])
         options.stretchBytes = random.pick([1, 1_000, 20_000])
+        options.reserveBytes = random.pick([0, 20_000, 100_000])
         options.entropy = seed
         options.syncs = syncs
         self.options = options
@@ -71,6 +72,7 @@ struct SimulatedJournal {
         }
         possible = nil
         self.log = log
+        if random.oneIn(2) { try log.prepare() }
         try check()
         return state
     }
@@ -139,7 +141,7 @@ struct SimulatedJournal {
         if refusals > 20 { fileSystem.setCapacity(.max) }
         for _ in 0..<1_000 {
             var goesOn = false
-            try whereThereIsRoom { goesOn = try log.compactFull() }
+            try whereThereIsRoom { goesOn = try log.heal() }
             guard goesOn else { return }
         }
         throw SimulationFailure("compaction does not come to an end: \(log.statistics)")
