@@ -52,7 +52,7 @@ import Testing
     func healsFullDisk() throws {
         let directory = try TemporaryDirectory()
         let system = FailingFileSystem()
-        system.plan.withLock { $0.room = 60_000 }
+        system.plan.withLock { $0.room = 70_000 }
         var contents = StoreContents()
         do {
             let (log, _) = try JournalLog.open(directory.path, options: Self.options, fileSystem: system)
@@ -120,7 +120,7 @@ import Testing
     func healsWithRoomFromOutside() throws {
         let directory = try TemporaryDirectory()
         let system = FailingFileSystem()
-        system.plan.withLock { $0.room = 60_000 }
+        system.plan.withLock { $0.room = 70_000 }
         let (log, _) = try JournalLog.open(directory.path, options: Self.options, fileSystem: system)
         var contents = StoreContents()
         try log.commit(Self.beginning)
@@ -139,7 +139,7 @@ import Testing
     func refusesBehindReserve() throws {
         let directory = try TemporaryDirectory()
         let system = FailingFileSystem()
-        system.plan.withLock { $0.room = 60_000 }
+        system.plan.withLock { $0.room = 70_000 }
         let (log, _) = try JournalLog.open(directory.path, options: Self.options, fileSystem: system)
         var contents = StoreContents()
         try log.commit(Self.beginning)
@@ -173,7 +173,7 @@ import Testing
     func drainsAfterRestart() throws {
         let directory = try TemporaryDirectory()
         let system = FailingFileSystem()
-        system.plan.withLock { $0.room = 60_000 }
+        system.plan.withLock { $0.room = 70_000 }
         var contents = StoreContents()
         do {
             let (log, _) = try JournalLog.open(directory.path, options: Self.options, fileSystem: system)
