@@ -27,7 +27,7 @@ extension BrokerCore {
         statistics.sharedSubscriptions -= sessions[s].sharedSubscriptions
         sessions[s].sharedSubscriptions = 0
         guard sessions[s].state.outbound.stored.hasShared else { return forget(s, numbers) }
-        sessions[s].subscriptionsLeft = numbers
+        subscriptionsLeft[Int32(s)] = numbers
         leave(s)
     }
 

@@ -96,7 +96,8 @@ extension BrokerCore {
             ("subscriptions shared", kept.sharedSubscriptions, tree.groups.reduce(0) { $0 + $1.members.count }),
             (
                 "subscriptions", kept.subscriptions - graves.reduce(0) { $0 + $1.subscriptions.count },
-                live.reduce(0) { $0 + ($1.isLeaving ? $1.subscriptionsLeft.count : $1.subscriptions.count) }
+                live.reduce(0) { $0 + ($1.isLeaving ? 0 : $1.subscriptions.count) }
+                    + subscriptionsLeft.values.reduce(0) { $0 + $1.count }
             ),
             ("bytes held", kept.heldBytes, held.values.reduce(0) { $0 + $1.packets.reduce(0) { $0 + $1.bytesHeld } }),
             ("connections with packets held", held.count, held.keys.count { isHeldOpen(Int($0)) }),

@@ -166,7 +166,7 @@ extension BrokerCore {
     private mutating func unreadable(_ s: Int, _ reason: String) {
         sessions[s].isUnreadable = true
         events.append(.unreadable(clientID: sessions[s].state.clientID, reason: reason))
-        if sessions[s].isLeaving { forget(s, sessions[s].subscriptionsLeft) }
+        if sessions[s].isLeaving { forget(s, subscriptionsLeft.removeValue(forKey: Int32(s)) ?? []) }
     }
 
     private func session(_ request: PageRequest) -> Int? {
@@ -205,7 +205,9 @@ extension BrokerCore {
             finish(number, s)
             drop(.sessionEnded, s, bytes: bytes)
         }
-        guard sessions[s].state.outbound.stored.count > 0 else { return forget(s, sessions[s].subscriptionsLeft) }
+        guard sessions[s].state.outbound.stored.count > 0 else {
+            return forget(s, subscriptionsLeft.removeValue(forKey: Int32(s)) ?? [])
+        }
         // Not faster than it is committed.
         if sessions[s].lastTicket > committed { waitForCommit(s) } else { requestPage(s) }
     }

@@ -41,8 +41,10 @@ extension BrokerCore {
             sessions[s].subscriptions[key] = number
             count(filter, bytes: key.count, s, 1)
         }
-        let stored = StoredSubscription(filter: wanted.filter, options: wanted.options, identifier: identifier)
-        change(s) { .subscribed(stored, incarnation: $0) }
+        if configuration.isDurable {
+            let stored = StoredSubscription(filter: wanted.filter, options: wanted.options, identifier: identifier)
+            change(s) { .subscribed(stored, incarnation: $0) }
+        }
         beginReplay(wanted, filter, identifier, isNew: known == nil, s)
         return ReasonCode(rawValue: wanted.options.qos.rawValue)
     }

@@ -86,6 +86,8 @@ package struct BrokerCore: ~Copyable {
     var waitingSessions: [Int32] = []
 
     // Long queues: see BrokerCore+Paging.
+    /// Of sessions that are leaving, by slot: subscriptions that are still in the tree.
+    var subscriptionsLeft: [Int32: [Int32]] = [:]
     var pageRequests = Deque<PageRequest>()
     /// Of these and of those that were taken and have not come.
     var pageBytesWanted = 0

@@ -115,8 +115,6 @@ struct SessionSlot: Sendable {
     var isPaging = false
     /// Whether they could not be read: then nothing is asked for before the next connection.
     var isUnreadable = false
-    /// Of one that has ended, those of its subscriptions that are still in the tree.
-    var subscriptionsLeft: [Int32] = []
     /// Whether it has ended, but for the shared messages in the store that other members are to get.
     var isLeaving = false
     /// Whether it is in the list of sessions to look at after a commit.
