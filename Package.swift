@@ -19,6 +19,7 @@ let package = Package(
     platforms: [.macOS(.v15), .iOS(.v18)],
     products: [
         .executable(name: "apus", targets: ["apus"]),
+        .library(name: "MQTT", targets: ["MQTT"]),
         .library(name: "MQTTServer", targets: ["MQTTServer"]),
         .library(name: "MQTTPackets", targets: ["MQTTPackets"]),
         .library(name: "MQTTStore", targets: ["MQTTStore"]),
@@ -63,6 +64,11 @@ let package = Package(
                 "MQTTCore", "MQTTSessions", "MQTTStore", "MQTTTransport", "CApusPlatform", nio, posix, deque, logging,
                 metrics, lifecycle,
             ],
+            swiftSettings: strict
+        ),
+        .target(
+            name: "MQTT",
+            dependencies: ["MQTTSessions", "MQTTPackets", nio, posix, deque, logging, metrics, lifecycle],
             swiftSettings: strict
         ),
         .executableTarget(
@@ -122,6 +128,11 @@ let package = Package(
         .testTarget(
             name: "MQTTSessionsTests",
             dependencies: ["MQTTSessions", "MQTTPackets", nio],
+            swiftSettings: strict
+        ),
+        .testTarget(
+            name: "MQTTTests",
+            dependencies: ["MQTT", "MQTTServer", "MQTTSessions", "MQTTPackets", nio, posix, logging, lifecycle],
             swiftSettings: strict
         ),
         .testTarget(
