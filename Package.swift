@@ -102,6 +102,15 @@ let package = Package(
             path: "Benchmarks/StartData",
             swiftSettings: strict
         ),
+        .executableTarget(
+            name: "client-bench",
+            dependencies: [
+                "MQTT", nio, posix, logging,
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Benchmarks/Client",
+            swiftSettings: strict
+        ),
         // Examples, which see what is public and nothing more.
         .target(
             name: "CustomStore",

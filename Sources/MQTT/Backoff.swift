@@ -23,19 +23,19 @@ public struct ReconnectPolicy: Sendable, Hashable {
 }
 
 /// The delays of one series of attempts.
-struct Backoff {
+package struct Backoff {
     let policy: ReconnectPolicy
     /// From 0 to 1.
     let random: @Sendable () -> Double
-    private(set) var attempts = 0
+    package private(set) var attempts = 0
 
-    init(_ policy: ReconnectPolicy, random: @escaping @Sendable () -> Double) {
+    package init(_ policy: ReconnectPolicy, random: @escaping @Sendable () -> Double) {
         self.policy = policy
         self.random = random
     }
 
     /// The delay before the next attempt; nil where there is to be none.
-    mutating func next() -> Duration? {
+    package mutating func next() -> Duration? {
         if let most = policy.attemptsMax, attempts >= most { return nil }
         var delay = policy.delay
         for _ in 0..<min(attempts, 62) where delay < policy.delayMax { delay = delay * 2 }
@@ -44,5 +44,5 @@ struct Backoff {
     }
 
     /// A connection was made.
-    mutating func succeeded() { attempts = 0 }
+    package mutating func succeeded() { attempts = 0 }
 }

@@ -57,6 +57,7 @@ extension ClientDriver {
 
     private func timedOut(_ number: Int) {
         guard attempt?.number == number, attempt?.wasConnected == false else { return }
+        attempt?.error = .connectTimedOut
         handler?.close()
         over(number, .connectTimedOut)
     }
@@ -110,6 +111,7 @@ extension ClientDriver {
         attempt?.wasConnected = true
         attempt?.deadline?.cancel()
         ageTimer?.cancel()
+        ageTimer = nil
         metrics.connected()
         outbox.setConnected(true)
         resubscribe(sessionPresent: connack.sessionPresent)

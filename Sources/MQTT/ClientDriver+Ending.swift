@@ -19,7 +19,7 @@ extension ClientDriver {
         }
         if session.isConnected {
             if case .disconnect = farewell {
-                for publication in outbox.take(publications: true).publications { publish(publication) }
+                takePublications()
             }
         }
         isEnding = true

@@ -69,6 +69,11 @@ extension ClientDriver {
         }
     }
 
+    /// What the outbox has, whether or not the channel takes bytes.
+    func takePublications() {
+        for publication in outbox.takePublications() { publish(publication) }
+    }
+
     // MARK: The queue
 
     /// What waited for the connection.
@@ -138,6 +143,7 @@ extension ClientDriver {
     // MARK: Flushing
 
     func flush(_ id: UInt64, _ waiter: CheckedContinuation<Result<Void, MQTTError>, Never>) {
+        takePublications()
         flushes.append(Flush(id: id, number: session.outbound.end, waiter: waiter))
     }
 

@@ -130,8 +130,7 @@ extension ClientDriver {
         guard case .deliver(let receipt) = try session.publishArrived(qos: view.qos, packetID: view.packetID) else {
             return
         }
-        let (properties, identifiers) = try properties(view, bytes)
-        let sinks = sinks(route, identifiers)
+        let (properties, sinks) = try propertiesAndSinks(view, bytes, route)
         guard let first = sinks.first else {
             // Nobody is there for it: it would hold back all others.
             metrics.dropped(1)
@@ -169,12 +168,14 @@ extension ClientDriver {
         return table.route(topic.span)
     }
 
-    /// Those of the application, and the identifiers of subscriptions.
-    private func properties(
+    /// The properties for the application, and who is given the message.
+    private func propertiesAndSinks(
         _ view: PublishView,
-        _ bytes: Span<UInt8>
-    ) throws(DecodingError) -> (Properties, [UInt32]) {
-        guard !view.properties.isEmpty else { return (Properties(), []) }
+        _ bytes: Span<UInt8>,
+        _ route: SubscriptionTable.Route
+    ) throws(DecodingError) -> (Properties, [Sink]) {
+        guard !view.properties.isEmpty else { return (Properties(), sinks(route, [])) }
+        let isUnambiguous = route.sole != nil
         var identifiers: [UInt32] = []
         var hasOthers = false
         var cursor = PacketCursor(at: view.properties.lowerBound, end: view.properties.upperBound)
@@ -182,22 +183,23 @@ extension ClientDriver {
             var seen: UInt64 = 0
             let property = try cursor.property(bytes, in: .publish, seen: &seen)
             switch property.identifier {
-            case .subscriptionIdentifier: identifiers.append(property.integer)
+            case .subscriptionIdentifier: if !isUnambiguous { identifiers.append(property.integer) }
             case .topicAlias: break
             default: hasOthers = true
             }
         }
-        guard hasOthers else { return (Properties(), identifiers) }
+        let sinks = sinks(route, identifiers)
+        guard hasOthers else { return (Properties(), sinks) }
         var properties = try Properties(decoding: bytes, view.properties, in: .publish)
         properties.removeAll(.subscriptionIdentifier)
         properties.removeAll(.topicAlias)
-        return (properties, identifiers)
+        return (properties, sinks)
     }
 
     /// The sequences that get a message: of the filters that match, those that the server names, where it names any.
     /// Matching comes first, since a session of an earlier process may have given the same identifiers to other filters.
     private func sinks(_ route: SubscriptionTable.Route, _ identifiers: [UInt32]) -> [Sink] {
-        if route.entries.count == 1 && route.entries[0].sinks.count == 1 { return route.entries[0].sinks }
+        if let sole = route.sole { return sole.sinks }
         var sinks: [Sink] = []
         for entry in route.entries where identifiers.isEmpty || identifiers.contains(entry.identifier) {
             for sink in entry.sinks where !sinks.contains(where: { $0 === sink }) { sinks.append(sink) }

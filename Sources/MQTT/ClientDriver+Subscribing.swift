@@ -28,20 +28,28 @@ struct WantedFilters: Sendable {
 
 /// What one call of `unsubscribe` waits for.
 final class UnsubscribeCall {
+    let sink: Sink
     private var left: Int
     private var error: ReasonCode?
-    private let waiter: CheckedContinuation<Result<Void, MQTTError>, Never>
+    private var waiter: CheckedContinuation<Result<Void, MQTTError>, Never>?
 
-    init(_ count: Int, _ waiter: CheckedContinuation<Result<Void, MQTTError>, Never>) {
+    init(_ sink: Sink, _ count: Int, _ waiter: CheckedContinuation<Result<Void, MQTTError>, Never>) {
+        self.sink = sink
         left = count
         self.waiter = waiter
+    }
+
+    func cancel() {
+        waiter?.resume(returning: .failure(.cancelled))
+        waiter = nil
     }
 
     func answered(_ code: ReasonCode?) {
         if let code, code.isError { error = code }
         left -= 1
         guard left == 0 else { return }
-        waiter.resume(returning: error.map { .failure(.unsubscriptionRefused($0)) } ?? .success(()))
+        waiter?.resume(returning: error.map { .failure(.unsubscriptionRefused($0)) } ?? .success(()))
+        waiter = nil
     }
 }
 
@@ -116,7 +124,8 @@ extension ClientDriver {
     }
 
     private func answered(_ entry: FilterEntry, _ calls: [SubscribeCall], _ code: ReasonCode) {
-        if !code.isError && entry.state == .asked { entry.state = .granted }
+        if !code.isError { entry.isGranted = true }
+        if entry.state == .asked { entry.state = entry.isGranted ? .granted : .wanted }
         for call in calls {
             guard let grants = call.granted(entry.filter, code), let waiter = call.waiter else { continue }
             call.waiter = nil
@@ -164,11 +173,17 @@ extension ClientDriver {
 
     /// The sequence gets nothing more.
     func unsubscribe(_ buffer: MessageBuffer, _ waiter: CheckedContinuation<Result<Void, MQTTError>, Never>?) {
+        if unclaimed?.buffer === buffer { unclaimed = nil }
         guard let sink = sink(of: buffer) else {
             waiter?.resume(returning: .success(()))
             return
         }
         abandon(sink, waiter)
+    }
+
+    /// The call is not waited for any more.
+    func cancelUnsubscription(_ buffer: MessageBuffer) {
+        for case .unsubscribe(let call?) in requests.values where call.sink.buffer === buffer { call.cancel() }
     }
 
     private func abandon(_ sink: Sink, _ waiter: CheckedContinuation<Result<Void, MQTTError>, Never>?) {
@@ -177,7 +192,7 @@ extension ClientDriver {
             entry.sinks.removeAll { $0 === sink }
             guard entry.sinks.isEmpty else { continue }
             table.remove(entry)
-            filters.append(entry.filter)
+            if entry.isGranted || entry.state == .asked { filters.append(entry.filter) }
         }
         table.forgetRoutes()
         sink.entries = []
@@ -192,7 +207,7 @@ extension ClientDriver {
             waiter?.resume(returning: .success(()))
             return
         }
-        let call = waiter.map { UnsubscribeCall(filters.count, $0) }
+        let call = waiter.map { UnsubscribeCall(sink, filters.count, $0) }
         for filter in filters { sendUnsubscribe(filter, call) }
     }
 
@@ -210,6 +225,12 @@ extension ClientDriver {
             throw .protocolError("UNSUBACK without an UNSUBSCRIBE")
         }
         call?.answered(unsuback.reasonCodes.first)
+    }
+
+    func setUnclaimed(_ buffer: MessageBuffer) {
+        unclaimed?.buffer.finish(discarding: false)
+        unclaimed = Sink(buffer)
+        if isEnding { buffer.finish(discarding: false) }
     }
 
     // MARK: Connections come and go
@@ -233,7 +254,10 @@ extension ClientDriver {
     func resubscribe(sessionPresent: Bool) {
         if !sessionPresent {
             wanted = []
-            for entry in table.entries.values { want(entry) }
+            for entry in table.entries.values {
+                entry.isGranted = false
+                want(entry)
+            }
         } else {
             for filter in unwanted where table[filter] == nil { sendUnsubscribe(filter, nil) }
         }

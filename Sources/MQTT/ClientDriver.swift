@@ -59,7 +59,7 @@ final class ClientDriver {
     var offlineBytes = 0
     var flushes: [Flush] = []
     var ageTimer: Scheduled<Void>?
-    private var queuedTold = 0
+    private var queuedTold = (messages: 0, bytes: 0)
 
     var table = SubscriptionTable()
     var wanted = Deque<FilterEntry>()
@@ -122,10 +122,10 @@ final class ClientDriver {
         while !session.ended.isEmpty { settleEnded() }
         write()
         if !flushes.isEmpty { settleFlushes() }
-        let queued = queuedMessages
+        let queued = (messages: queuedMessages, bytes: offlineBytes + session.outbound.bytesHeld)
         if queued != queuedTold {
             queuedTold = queued
-            outbox.setQueued(messages: queued, bytes: offlineBytes + session.outbound.bytesHeld)
+            outbox.setQueued(messages: queued.messages, bytes: queued.bytes)
         }
         handler?.resumeReading()
     }

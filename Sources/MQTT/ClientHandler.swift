@@ -82,7 +82,10 @@ final class ClientHandler: ChannelDuplexHandler {
         isClosing = true
         let channel = context.channel
         context.eventLoop.scheduleTask(in: Self.lingerTime) { channel.close(promise: nil) }
-        channel.close(mode: .output, promise: nil)
+        // An empty write is done once all before it are.
+        let written = context.eventLoop.makePromise(of: Void.self)
+        written.futureResult.whenComplete { _ in channel.close(mode: .output, promise: nil) }
+        context.writeAndFlush(wrapOutboundOut(ByteBuffer()), promise: written)
         if readIsPending {
             readIsPending = false
             context.read()

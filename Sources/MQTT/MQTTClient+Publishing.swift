@@ -115,7 +115,8 @@ extension MQTTClient {
     }
 
     private func offer(_ publish: Publish, _ id: PublishID, _ waiter: Publication.Waiter) {
-        switch outbox.offer(Publication(id: id, publish: publish, waiter: waiter), canWait: true) {
+        let canWait = configuration.queue.policy == .wait
+        switch outbox.offer(Publication(id: id, publish: publish, waiter: waiter), canWait: canWait) {
         case .accepted: if Task.isCancelled { outbox.cancel(id, because: .cancelled) }
         case .refused(let error): waiter.resume(returning: .failure(error))
         case .full: waiter.resume(returning: .failure(.queueFull))

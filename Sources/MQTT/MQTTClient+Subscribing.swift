@@ -100,4 +100,18 @@ extension MQTTClient {
             body
         )
     }
+
+    /// Messages that belong to no subscription of this client: those that a resumed session had subscribed to before.
+    /// Call it before `run()`; what comes while there is no such sequence is acknowledged, dropped and counted.
+    ///
+    /// A second call takes the messages over from the first.
+    public func unclaimedMessages(acknowledging: AcknowledgementMode = .whenTaken) -> MQTTSubscription {
+        let buffer = MessageBuffer(
+            outbox: outbox,
+            bytesMax: configuration.sequenceBytesMax,
+            acknowledgesWhenTaken: acknowledging == .whenTaken
+        )
+        outbox.perform { $0.setUnclaimed(buffer) }
+        return MQTTSubscription(buffer, [], outbox)
+    }
 }

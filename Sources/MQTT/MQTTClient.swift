@@ -22,6 +22,7 @@ public final class MQTTClient: Service {
     public let configuration: Configuration
     let outbox: Outbox
     let status = ClientStatus()
+    let responses = Responses()
     private let driver: NIOLoopBoundBox<ClientDriver>
     private let eventLoop: any EventLoop
     private let clientID: String

@@ -46,10 +46,19 @@ public final class MQTTSubscription: AsyncSequence, Sendable {
     ///
     /// Filters that other subscriptions of this client share stay with them.
     public func unsubscribe() async throws(MQTTError) {
-        let result = await withCheckedContinuation(isolation: nil) { waiter in
-            outbox.perform { [buffer] in $0.unsubscribe(buffer, waiter) }
+        let result = await withTaskCancellationHandler {
+            await withCheckedContinuation(isolation: nil) { waiter in
+                outbox.perform { [buffer] in $0.unsubscribe(buffer, waiter) }
+                if Task.isCancelled { cancelUnsubscription() }
+            }
+        } onCancel: {
+            cancelUnsubscription()
         }
         try result.get()
+    }
+
+    private func cancelUnsubscription() {
+        outbox.perform { [buffer] in $0.cancelUnsubscription(buffer) }
     }
 
     /// Ends it without waiting; what was not taken is discarded.

@@ -190,6 +190,17 @@ final class Outbox: Sendable {
         return batch
     }
 
+    /// All messages, and nothing else.
+    func takePublications() -> Deque<Publication> {
+        state.withLock { state in
+            defer {
+                state.publications = []
+                state.bytes = 0
+            }
+            return state.publications
+        }
+    }
+
     private static let noWaiters: [CheckedContinuation<Void, Never>] = []
 
     private static func takeWaiters(_ state: inout State) -> [CheckedContinuation<Void, Never>] {

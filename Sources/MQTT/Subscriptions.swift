@@ -58,6 +58,8 @@ final class FilterEntry {
     var options: SubscriptionOptions
     var properties: Properties
     var state = State.wanted
+    /// Whether the server has it, in this session.
+    var isGranted = false
     var sinks: [Sink] = []
     var calls: [SubscribeCall] = []
 
@@ -85,6 +87,9 @@ struct SubscriptionTable {
         let bytes: [UInt8]
         let topic: String
         let entries: [FilterEntry]
+
+        /// The only filter that matches, where only one sequence has it: then identifiers tell nothing new.
+        var sole: FilterEntry? { entries.count == 1 && entries[0].sinks.count == 1 ? entries[0] : nil }
     }
 
     /// A power of two.

@@ -34,7 +34,7 @@ final class FakeServer: Sendable {
 
         /// Takes CONNECT, and answers it.
         @discardableResult
-        func accept(sessionPresent: Bool = false, _ properties: Properties = Properties()) async throws -> Connect {
+        func accept(_ properties: Properties = Properties(), sessionPresent: Bool = false) async throws -> Connect {
             guard case .connect(let connect)? = try await next() else { throw TimedOut(description: "no CONNECT") }
             let reasonCode = ReasonCode.success
             send(.connack(Connack(sessionPresent: sessionPresent, reasonCode: reasonCode, properties: properties)))

@@ -1,3 +1,4 @@
+import Foundation
 import Logging
 import MQTT
 import MQTTServer
@@ -62,6 +63,15 @@ func withBroker(
     }
     running.cancel()
     try await within("run() after it was cancelled") { try await running.value }
+}
+
+/// The server that `MQTT_TEST_SERVER` names by its URL; without it a broker of our own.
+func withServer(_ body: @escaping @Sendable (ServerAddress) async throws -> Void) async throws {
+    guard let url = ProcessInfo.processInfo.environment["MQTT_TEST_SERVER"] else {
+        return try await withBroker(testBroker(), body)
+    }
+    let server = try ServerAddress(url)
+    try await within("the test") { try await body(server) }
 }
 
 extension MQTTClient.Configuration {

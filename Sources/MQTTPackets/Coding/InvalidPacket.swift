@@ -38,7 +38,6 @@ package struct InvalidPacket: Error, Hashable {
 extension Publish {
     /// Throws where the message cannot be encoded.
     package func check() throws(InvalidPacket) {
-        // Topics of one character and more; the common ones are short and need no array for the check.
         guard Topics.isValidName(topic) else {
             throw InvalidPacket("a topic name has 1 to 65,535 bytes, without +, # and U+0000: \(topic.prefix(100))")
         }
