@@ -47,7 +47,7 @@ struct Throughput: AsyncParsableCommand {
     var size = 64
 
     @Option(name: .shortAndLong, help: "Messages that are published and not received yet, at most.")
-    var window = 20_000
+    var window = 4_000
 
     @Option(help: "Event loops of the two clients.")
     var threads = 1
@@ -63,17 +63,19 @@ struct Throughput: AsyncParsableCommand {
         guard let qos = QoS(rawValue: qos) else { return }
         let group = MultiThreadedEventLoopGroup(numberOfThreads: threads)
         var configuration = try server.configuration
-        configuration.queue.messagesMax = window * 2
+        configuration.queue.messagesMax = window + 1
         let settings = configuration
         try await MQTTClient.withConnection(settings, eventLoopGroup: group, logger: quiet) { receiver in
             try await MQTTClient.withConnection(settings, eventLoopGroup: group, logger: quiet) { sender in
                 let topic = "bench/\(UInt64.random(in: 0 ... .max))"
                 let subscription = try await receiver.subscribe(to: topic, qos: qos)
+                let (progress, told) = AsyncStream.makeStream(of: Void.self)
                 let began = ContinuousClock.now
-                let publishing = Task { try await publish(sender, topic, qos) }
+                let publishing = Task { try await publish(sender, topic, qos, progress) }
                 var received = 0
                 for await _ in subscription {
                     received += 1
+                    if received % step == 0 { told.yield() }
                     if received == messages { break }
                 }
                 let seconds = (ContinuousClock.now - began) / .seconds(1)
@@ -84,24 +86,30 @@ struct Throughput: AsyncParsableCommand {
         try await group.shutdownGracefully()
     }
 
-    private func publish(_ client: MQTTClient, _ topic: String, _ qos: QoS) async throws {
+    private var step: Int { max(1, window / 4) }
+
+    /// No more are on their way than the window: a server drops what a receiver does not keep up with.
+    private func publish(
+        _ client: MQTTClient,
+        _ topic: String,
+        _ qos: QoS,
+        _ progress: AsyncStream<Void>
+    ) async throws {
         let payload = ByteBuffer(repeating: UInt8(ascii: "x"), count: size)
-        guard qos != .atMostOnce else {
-            for _ in 0..<messages { try await client.publish(payload, to: topic) }
-            return
-        }
-        // As many are on their way as the queue takes: it is the window.
+        var received = progress.makeAsyncIterator()
+        var allowed = max(window, step)
         for number in 0..<messages {
-            while true {
-                do {
-                    try client.enqueue(payload, to: topic, qos: qos)
-                    break
-                } catch MQTTError.queueFull {
-                    try await client.publish(payload, to: topic + "/room", qos: .atLeastOnce)
-                }
+            if number == allowed {
+                await received.next()
+                allowed += step
             }
-            if number == messages - 1 { try await client.flush() }
+            if qos == .atMostOnce {
+                try await client.publish(payload, to: topic)
+            } else {
+                try client.enqueue(payload, to: topic, qos: qos)
+            }
         }
+        try await client.flush()
     }
 }
 

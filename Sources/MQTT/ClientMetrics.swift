@@ -2,6 +2,8 @@ import Metrics
 
 /// What swift-metrics is told of all clients of this process, added up.
 struct ClientMetrics: Sendable {
+    static let shared = ClientMetrics()
+
     private let bytesReceived = Counter(label: "mqtt_client_bytes_received")
     private let bytesSent = Counter(label: "mqtt_client_bytes_sent")
     private let messagesReceived = Counter(label: "mqtt_client_messages_received")

@@ -69,7 +69,7 @@ public final class MQTTClient: Service {
                 outbox: outbox,
                 status: status,
                 transport: transport,
-                metrics: ClientMetrics(),
+                metrics: .shared,
                 logger: logger
             ),
             eventLoop: eventLoop
