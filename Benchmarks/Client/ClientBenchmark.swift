@@ -47,7 +47,7 @@ struct Throughput: AsyncParsableCommand {
     var size = 64
 
     @Option(name: .shortAndLong, help: "Messages that are published and not received yet, at most.")
-    var window = 4_000
+    var window = 16_000
 
     @Option(help: "Event loops of the two clients.")
     var threads = 1

@@ -13,12 +13,18 @@ package struct RecentAliases: Sendable {
 
     private var aliases: [String: UInt16] = [:]
     /// Indexed by alias; 0 is the ring's head.
-    private var topics = [""]
-    private var next: [UInt16] = [0]
-    private var previous: [UInt16] = [0]
+    private var topics: [String] = []
+    private var next: [UInt16] = []
+    private var previous: [UInt16] = []
     private let maximum: Int
 
-    package init(maximum: Int) { self.maximum = min(maximum, 65_535) }
+    package init(maximum: Int) {
+        self.maximum = min(maximum, 65_535)
+        guard maximum > 0 else { return }
+        topics = [""]
+        next = [0]
+        previous = [0]
+    }
 
     package mutating func use(_ topic: String) -> Use {
         guard maximum > 0 else { return .none }
