@@ -141,7 +141,7 @@ extension ClientDriver {
     func violated(_ error: DecodingError) {
         attempt?.error = .protocolViolation(error.reasonCode, error.explanation)
         logger.debug("the server broke the protocol", metadata: ["cause": "\(error.explanation)"])
-        if session.version == .v5 && session.isConnected {
+        if version == .v5 && isConnected {
             let isSayable = error.reasonCode.mayComeFromClient
             session.disconnect(isSayable ? error.reasonCode : .protocolError)
             write()
@@ -170,7 +170,7 @@ extension ClientDriver {
 
     /// Pings where nothing was said or heard, and ends a connection whose last ping nothing has followed.
     private func keepAlive() {
-        guard session.isConnected else { return }
+        guard isConnected else { return }
         let isHeard = hasReceived || holdsReading
         if pingIsOutstanding && !isHeard {
             attempt?.error = .keepAliveTimedOut
@@ -228,7 +228,7 @@ extension ClientDriver {
     private func authenticationFailed(_ cause: String, attempt number: Int?) {
         guard attempt?.number == number else { return }
         attempt?.error = .authenticationFailed(cause)
-        if session.isConnected { session.disconnect(.unspecifiedError) }
+        if isConnected { session.disconnect(.unspecifiedError) }
         write()
         handler?.closeAfterWrites()
     }

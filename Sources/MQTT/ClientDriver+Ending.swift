@@ -17,7 +17,7 @@ extension ClientDriver {
             if case .abrupt = farewell { handler?.close() }
             return
         }
-        if session.isConnected {
+        if isConnected {
             if case .disconnect = farewell {
                 takePublications()
             }
@@ -34,7 +34,7 @@ extension ClientDriver {
             return
         }
         switch farewell {
-        case .disconnect(let reasonCode, let properties) where session.isConnected:
+        case .disconnect(let reasonCode, let properties) where isConnected:
             // A client in the middle of a packet that the server sends is not waited for.
             session.disconnect(reasonCode, properties: properties)
             write()

@@ -11,11 +11,11 @@ extension ClientDriver {
     func publish(_ publication: Publication) {
         guard !isEnding else { return finish(publication, .failure(.closed)) }
         let publish = publication.publish
-        if session.isConnected, let refusal = session.refusal(publish) {
+        if isConnected, let refusal = refusal(publish) {
             return finish(publication, .failure(.publishRefused(refusal)))
         }
         if publish.qos == .atMostOnce {
-            guard !session.isConnected else {
+            guard !isConnected else {
                 _ = session.publish(publish)
                 return finish(publication, .success(.success))
             }
@@ -26,7 +26,16 @@ extension ClientDriver {
             if publication.waiter != nil { awaitedPublishes += 1 }
         }
         if configuration.queue.policy == .dropOldest { dropExcess() }
-        if !session.isConnected { scheduleAging() }
+        if !isConnected { scheduleAging() }
+    }
+
+    /// Why the server will not take a message; nil where it will. With the longest form that it may be sent in.
+    private func refusal(_ publish: Publish) -> ReasonCode? {
+        session.limits.refusal(
+            qos: publish.qos,
+            isRetained: publish.isRetained,
+            packetBytes: PacketEncoder(version: version).packetBytes(publish, alias: 1)
+        )
     }
 
     /// Nothing more happens to the message.
@@ -99,7 +108,7 @@ extension ClientDriver {
     }
 
     func scheduleAging() {
-        guard configuration.queue.ageMax != nil, ageTimer == nil, !session.isConnected, queuedMessages > 0 else {
+        guard configuration.queue.ageMax != nil, ageTimer == nil, !isConnected, queuedMessages > 0 else {
             return
         }
         ageTimer = schedule(in: Self.agingInterval) { driver in
@@ -111,7 +120,7 @@ extension ClientDriver {
 
     /// Messages that have waited too long for a connection.
     private func dropAged() {
-        guard let ageMax = configuration.queue.ageMax, !session.isConnected else { return }
+        guard let ageMax = configuration.queue.ageMax, !isConnected else { return }
         let oldest = now - Int64(ageMax / .milliseconds(1))
         while let first = offline.first, first.enqueuedAt <= oldest {
             offline.removeFirst()
@@ -163,11 +172,4 @@ extension ClientDriver {
 
 extension PublishID {
     static let none = PublishID(value: 0)
-}
-
-extension ClientSession {
-    /// Why the server will not take a message; nil where it will.
-    fileprivate func refusal(_ publish: Publish) -> ReasonCode? {
-        limits.refusal(qos: publish.qos, isRetained: publish.isRetained, packetBytes: packetBytes(publish))
-    }
 }

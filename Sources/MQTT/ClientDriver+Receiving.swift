@@ -53,9 +53,9 @@ extension ClientDriver {
             let header = try FixedHeader.read(bytes, at: at, packetBytesMax: packetBytesMax)
         {
             guard let kind = header.kind else { throw .malformed("packet type 0") }
-            try session.checkOrder(kind)
+            if !isConnected { try session.checkOrder(kind) }
             guard bytes.count - at >= header.packetBytes else {
-                try PacketDecoder.checkFlags(header, version: session.version)
+                try PacketDecoder.checkFlags(header, version: version)
                 break
             }
             if kind == .publish {
@@ -76,17 +76,17 @@ extension ClientDriver {
     ) throws(DecodingError) {
         switch kind {
         case .puback, .pubrec, .pubcomp, .pubrel:
-            try PacketDecoder.checkFlags(header, version: session.version)
+            try PacketDecoder.checkFlags(header, version: version)
             let answer = try PacketDecoder.acknowledgement(
                 bytes,
                 at: start,
                 header: header,
                 kind: kind,
-                version: session.version
+                version: version
             )
             acknowledgementReceived(kind, answer.packetID, answer.reasonCode)
         default:
-            let packet = try PacketDecoder.decode(bytes, at: start, header: header, version: session.version)
+            let packet = try PacketDecoder.decode(bytes, at: start, header: header, version: version)
             guard let event = try session.received(packet) else { return }
             try happened(event)
         }
@@ -125,7 +125,7 @@ extension ClientDriver {
         _ header: FixedHeader,
         _ burst: ByteBuffer
     ) throws(DecodingError) {
-        let view = try PublishView(bytes, at: start, header: header, version: session.version)
+        let view = try PublishView(bytes, at: start, header: header, version: version)
         let route = try route(view, bytes)
         guard case .deliver(let receipt) = try session.publishArrived(qos: view.qos, packetID: view.packetID) else {
             return

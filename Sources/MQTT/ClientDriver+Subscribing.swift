@@ -80,7 +80,7 @@ extension ClientDriver {
 
     /// One SUBSCRIBE for each filter: so each has an identifier of its own.
     private func sendWanted() {
-        guard session.isConnected else { return }
+        guard isConnected else { return }
         while let entry = wanted.popFirst() {
             guard entry.state == .wanted, table[entry.filter] === entry else { continue }
             let calls = entry.calls
@@ -90,7 +90,7 @@ extension ClientDriver {
                 continue
             }
             var properties = entry.properties
-            if session.version == .v5 && session.limits.areIdentifiersAvailable {
+            if version == .v5 && session.limits.areIdentifiersAvailable {
                 properties[integer: .subscriptionIdentifier] = entry.identifier
             }
             let filter = Subscribe.Filter(entry.filter, entry.options)
@@ -202,7 +202,7 @@ extension ClientDriver {
         }
         handOver()
         sink.buffer.finish(discarding: false)
-        guard session.isConnected, !filters.isEmpty else {
+        guard isConnected, !filters.isEmpty else {
             unwanted.formUnion(filters)
             waiter?.resume(returning: .success(()))
             return

@@ -106,6 +106,11 @@ final class ClientDriver {
         session.automaticAliasesMax = configuration.automaticTopicAliasesMax
     }
 
+    // What is asked for each packet is read from stored properties: a call that borrows the session would copy it.
+
+    var version: ProtocolVersion { configuration.version }
+    var isConnected: Bool { session.phase == .connected }
+
     // MARK: Turns
 
     /// Milliseconds of a monotonic clock.
@@ -144,7 +149,7 @@ final class ClientDriver {
     }
 
     /// Whether messages of the outbox can be taken: without a connection they are queued here.
-    private var takesPublications: Bool { !session.isConnected || handler?.isWritable ?? true }
+    private var takesPublications: Bool { !isConnected || handler?.isWritable ?? true }
 
     /// The outbox has something.
     func woken() {
@@ -191,7 +196,7 @@ final class ClientDriver {
     var isAwaited: Bool { awaitedPublishes > 0 || !requests.isEmpty || !flushes.isEmpty }
 
     /// Sequences are full, and nobody would wait in vain.
-    var holdsReading: Bool { fullSinks > 0 && !isAwaited && session.isConnected }
+    var holdsReading: Bool { fullSinks > 0 && !isAwaited && isConnected }
 
     private func recountFullSinks() {
         var sinks = table.entries.values.flatMap(\.sinks)

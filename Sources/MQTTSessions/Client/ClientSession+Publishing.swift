@@ -43,9 +43,6 @@ extension ClientSession {
         return number
     }
 
-    /// How long the packet would be, with its topic.
-    package func packetBytes(_ publish: Publish) -> Int { encoder.packetBytes(publish, alias: 1) }
-
     private mutating func sendUnacknowledged(_ publish: Publish) {
         switch outboundAliases.use(publish.topic) {
         case .none: encoder.encode(publish, into: &output)
