@@ -141,7 +141,9 @@ let package = Package(
         ),
         .testTarget(
             name: "MQTTTests",
-            dependencies: ["MQTT", "MQTTServer", "MQTTSessions", "MQTTPackets", nio, posix, logging, lifecycle],
+            dependencies: [
+                "MQTT", "MQTTServer", "MQTTJournal", "MQTTSessions", "MQTTPackets", nio, posix, logging, lifecycle,
+            ],
             swiftSettings: strict
         ),
         .testTarget(
