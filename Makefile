@@ -25,7 +25,7 @@ APUS_BENCH := $(APUS) serve --port {port} --data {dir} --log-level error
 APUS_CRASH := $(APUS) serve --port {port} --data {dir} --log-level error
 PYTHON := .venv/bin/python
 SWIFT_PATHS := $(wildcard Package.swift Sources Tests Fuzz Benchmarks Examples)
-DOC_TARGETS := MQTTServer
+DOC_TARGETS := MQTTServer MQTT
 COMPUTING := SimulationTests|MQTTStoreTests|MQTTJournalTests
 TEST_PACKAGES := git=git mosquitto mosquitto-clients nodejs node-mqtt iproute2 strace=strace
 

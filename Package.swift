@@ -19,6 +19,7 @@ let package = Package(
     platforms: [.macOS(.v15), .iOS(.v18)],
     products: [
         .executable(name: "apus", targets: ["apus"]),
+        .library(name: "MQTT", targets: ["MQTT"]),
         .library(name: "MQTTServer", targets: ["MQTTServer"]),
         .library(name: "MQTTPackets", targets: ["MQTTPackets"]),
         .library(name: "MQTTStore", targets: ["MQTTStore"]),
@@ -65,6 +66,11 @@ let package = Package(
             ],
             swiftSettings: strict
         ),
+        .target(
+            name: "MQTT",
+            dependencies: ["MQTTSessions", "MQTTPackets", nio, posix, deque, logging, metrics, lifecycle],
+            swiftSettings: strict
+        ),
         .executableTarget(
             name: "apus",
             dependencies: [
@@ -96,6 +102,15 @@ let package = Package(
             path: "Benchmarks/StartData",
             swiftSettings: strict
         ),
+        .executableTarget(
+            name: "client-bench",
+            dependencies: [
+                "MQTT", nio, posix, logging,
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Benchmarks/Client",
+            swiftSettings: strict
+        ),
         // Examples, which see what is public and nothing more.
         .target(
             name: "CustomStore",
@@ -122,6 +137,13 @@ let package = Package(
         .testTarget(
             name: "MQTTSessionsTests",
             dependencies: ["MQTTSessions", "MQTTPackets", nio],
+            swiftSettings: strict
+        ),
+        .testTarget(
+            name: "MQTTTests",
+            dependencies: [
+                "MQTT", "MQTTServer", "MQTTJournal", "MQTTSessions", "MQTTPackets", nio, posix, logging, lifecycle,
+            ],
             swiftSettings: strict
         ),
         .testTarget(

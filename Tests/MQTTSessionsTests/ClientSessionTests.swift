@@ -155,6 +155,7 @@ import Testing
     @Test("[MQTT-3.3.2-12] the topic of an alias is the one that came with it on this connection")
     func aliases() throws {
         var client = try connected()
+        client.connect.properties[integer: .topicAliasMaximum] = 3
         var message = publish("m", .atMostOnce)
         message.properties[integer: .topicAlias] = 3
         #expect(try client.received(.publish(message)) == .message(message))
@@ -164,6 +165,95 @@ import Testing
         client.connectionBegan()
         try accept(&client, sessionPresent: true)
         #expect(throws: DecodingError.self) { try client.received(.publish(short)) }
+    }
+
+    @Test("[MQTT-3.1.2-27] an alias above what this end allows is refused")
+    func aliasTooHigh() throws {
+        var client = try connected()
+        client.connect.properties[integer: .topicAliasMaximum] = 3
+        var message = publish("m", .atMostOnce)
+        message.properties[integer: .topicAlias] = 4
+        let error = #expect(throws: DecodingError.self) { try client.received(.publish(message)) }
+        #expect(error?.reasonCode == .topicAliasInvalid)
+    }
+
+    @Test("a QoS 2 message that the broker has received ends when the session is forgotten, and its sender is told")
+    func forgottenWhileReleased() throws {
+        var client = try connected()
+        _ = client.publish(publish("m", .exactlyOnce))
+        _ = try client.received(.pubrec(Acknowledgement(packetID: 1)))
+        client.connectionBegan()
+        try accept(&client, sessionPresent: false)
+        #expect(client.ended.map(\.number) == [0])
+        #expect(client.ended.map(\.outcome) == [.received])
+        #expect(client.outbound.isEmpty)
+    }
+
+    @Test(
+        "[MQTT-3.2.2-6] a refusal with a session, a session after Clean Start and what comes before CONNACK are errors"
+    )
+    func wrongConnacks() throws {
+        var client = ClientSession(connect: Connect(version: .v5, clientID: "c", cleanStart: true))
+        for packet in [
+            Packet.connack(Connack(sessionPresent: true, reasonCode: .notAuthorized)), .pingresp,
+            .connack(Connack(sessionPresent: true, reasonCode: .success)),
+        ] {
+            client.connectionBegan()
+            #expect(throws: DecodingError.self, "\(packet)") { try client.received(packet) }
+        }
+    }
+
+    @Test("requests have at most 32,768 identifiers, and end when there are none left")
+    func requestsExhausted() throws {
+        var client = try connected()
+        for _ in 0..<32_768 { #expect(client.subscribe([Subscribe.Filter("a")]) != nil) }
+        #expect(client.subscribe([Subscribe.Filter("a")]) == nil)
+        #expect(client.unsubscribe(["a"]) == nil)
+        _ = try client.received(.suback(Suback(packetID: 0x9000, reasonCodes: [.success])))
+        #expect(client.unsubscribe(["a"]) == 0x9000)
+    }
+
+    @Test("[MQTT-3.3.2-6] a message that waited is sent with what is left of its expiry, and not when nothing is")
+    func expiry() throws {
+        var client = ClientSession(connect: Connect(version: .v5, clientID: "c"))
+        for seconds: UInt32 in [1, 10] {
+            var message = publish("\(seconds)", .atLeastOnce)
+            message.properties[integer: .messageExpiryInterval] = seconds
+            _ = client.publish(message)
+        }
+        client.now = 4_000
+        client.connectionBegan()
+        _ = take(&client)
+        try accept(&client, sessionPresent: false)
+        guard case .publish(let message)? = try sent(&client).first else {
+            Issue.record("nothing was sent")
+            return
+        }
+        #expect(message.payload == ByteBuffer(string: "10"))
+        #expect(message.properties[integer: .messageExpiryInterval] == 6)
+        #expect(client.ended.map(\.number) == [0])
+        #expect(client.ended.map(\.outcome) == [.expired])
+    }
+
+    @Test("[MQTT-3.2.2-11] [MQTT-3.2.2-14] [MQTT-3.2.2-15] what the broker does not take is not sent to it")
+    func serverLimits() throws {
+        var client = ClientSession(connect: Connect(version: .v5, clientID: "c"))
+        _ = client.publish(publish("m", .exactlyOnce))
+        var retained = publish("m", .atLeastOnce)
+        retained.isRetained = true
+        _ = client.publish(retained)
+        _ = client.publish(publish(String(repeating: "m", count: 100), .atLeastOnce))
+        _ = client.publish(publish("m", .atLeastOnce))
+        client.connectionBegan()
+        _ = take(&client)
+        var properties = Properties()
+        properties[integer: .maximumQoS] = 1
+        properties[integer: .retainAvailable] = 0
+        properties[integer: .maximumPacketSize] = 100
+        _ = try client.received(.connack(Connack(sessionPresent: false, reasonCode: .success, properties: properties)))
+        #expect(try sent(&client).count == 1)
+        let refused: [ReasonCode] = [.qosNotSupported, .retainNotSupported, .packetTooLarge]
+        #expect(client.ended.map(\.outcome) == refused.map { .refused($0) })
     }
 
     @Test("[MQTT-3.2.2-16] the identifier that the broker assigned is the one of the next connection")

@@ -179,14 +179,19 @@ struct Pair {
     private var clientDecoder: PacketDecoder
     private var commitDue: Int64?
 
+    /// Messages that the application has not taken yet, where it takes its time.
+    private var untaken: [Receipt] = []
+    private let takesItsTime: Bool
+
     init(_ version: ProtocolVersion, _ generator: inout SeededGenerator) {
         self.version = version
+        takesItsTime = Bool.random(using: &generator)
         var connect = Connect(version: version, clientID: "pair", cleanStart: false)
         if version == .v5 {
             connect.properties[integer: .sessionExpiryInterval] = .max
             connect.properties[integer: .receiveMaximum] = UInt32.random(in: 1...10, using: &generator)
         }
-        client = ClientSession(connect: connect)
+        client = ClientSession(connect: connect, acknowledging: takesItsTime ? .whenTold : .atOnce)
         clientDecoder = PacketDecoder(version: version)
         broker = BrokerEnd(
             version: version,
@@ -241,7 +246,26 @@ struct Pair {
         flush(&generator)
     }
 
+    /// The application takes some of what has come, in any order; false where there is nothing.
+    mutating func take(at time: Int64, all: Bool, _ generator: inout SeededGenerator) -> Bool {
+        guard !untaken.isEmpty else { return false }
+        now = max(now, time)
+        untaken.shuffle(using: &generator)
+        let count = all ? untaken.count : Int.random(in: 1...untaken.count, using: &generator)
+        for receipt in untaken.suffix(count) { client.acknowledge(receipt) }
+        untaken.removeLast(count)
+        flush(&generator)
+        return true
+    }
+
     private mutating func received(_ packet: Packet) throws {
+        if takesItsTime, case .publish(let publish) = packet {
+            let arrival = try client.publishArrived(qos: publish.qos, packetID: publish.packetID ?? 0)
+            guard case .deliver(let receipt) = arrival else { return }
+            messages[messages.count - 1].append(publish)
+            if let receipt { untaken.append(receipt) }
+            return
+        }
         switch try client.received(packet) {
         case .message(let message): messages[messages.count - 1].append(message)
         case .published(let number, _): published.append(number)

@@ -27,6 +27,7 @@ private struct Plan {
         case publishFromClient(QoS)
         case publishFromBroker(QoS)
         case subscribe
+        case take
         case cut
         case connect
     }
@@ -55,6 +56,7 @@ private struct Plan {
             actions.append((Int64.random(in: 0...length, using: &generator), .cut))
         }
         for _ in 0..<3 { actions.append((Int64.random(in: 0...length, using: &generator), .subscribe)) }
+        for _ in 0..<messages { actions.append((Int64.random(in: 0...length, using: &generator), .take)) }
         for at in stride(from: 0, through: length, by: 50) { actions.append((at, .connect)) }
         actions.append((length + 1, .connect))
         actions.sort { $0.at < $1.at }
@@ -68,7 +70,7 @@ private struct Plan {
                 perform(action, at: at)
             }
             var steps = 0
-            while pair.nextDue != nil {
+            while pair.nextDue != nil || pair.take(at: 0, all: true, &generator) {
                 try pair.step(&generator)
                 steps += 1
                 if steps > 1_000_000 { return "does not come to rest" }
@@ -81,6 +83,7 @@ private struct Plan {
 
     private mutating func perform(_ action: Action, at time: Int64) {
         switch action {
+        case .take: _ = pair.take(at: time, all: false, &generator)
         case .cut: pair.cut(at: time)
         case .connect: pair.connect(at: time, &generator)
         case .subscribe:

@@ -149,6 +149,7 @@ final class World {
         }
         note("\(client.name) subscribes to \(wanted.map(\.filter)), options \(wanted.map(\.options.byte))")
         let id = client.session.subscribe(wanted.map { .init($0.filter, $0.options) }, properties: properties)
+        guard let id else { preconditionFailure("more requests than identifiers") }
         client.requested[id] = wanted
         client.subscriptions += wanted
         flush(client)

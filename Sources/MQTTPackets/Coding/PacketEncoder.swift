@@ -39,24 +39,60 @@ package struct PacketEncoder: Sendable {
         buffer.writeImmutableBuffer(body)
     }
 
-    private func encode(_ publish: Publish, into buffer: inout ByteBuffer) {
+    /// How many bytes the PUBLISH has.
+    package func packetBytes(_ publish: Publish, alias: UInt16 = 0, includesTopic: Bool = true) -> Int {
+        let remaining = remainingBytes(
+            publish,
+            propertyBytes: propertyBytes(publish, alias),
+            includesTopic: includesTopic
+        )
+        return 1 + PrimitiveCoding.variableBytes(remaining) + remaining
+    }
+
+    /// An alias of 0 is none; it stands for the topic where the topic is not included.
+    package func encode(
+        _ publish: Publish,
+        alias: UInt16 = 0,
+        includesTopic: Bool = true,
+        into buffer: inout ByteBuffer
+    ) {
         let isDuplicate = publish.isDuplicate && publish.qos != .atMostOnce  // [MQTT-3.3.1-2]
         let flags: UInt8 =
             (isDuplicate ? 8 : 0) | publish.qos.rawValue << 1 | (publish.isRetained ? 1 : 0)
-        let propertyBytes = publish.properties.encodedBytes
-        let remaining =
-            2 + publish.topic.utf8.count + (publish.qos == .atMostOnce ? 0 : 2)
-            + (version == .v5 ? PrimitiveCoding.variableBytes(propertyBytes) + propertyBytes : 0)
-            + publish.payload.readableBytes
+        let propertyBytes = propertyBytes(publish, alias)
         buffer.writeInteger(PacketKind.publish.rawValue << 4 | flags)
-        PrimitiveCoding.writeVariable(remaining, into: &buffer)
-        PrimitiveCoding.write(publish.topic, into: &buffer)
+        PrimitiveCoding.writeVariable(
+            remainingBytes(publish, propertyBytes: propertyBytes, includesTopic: includesTopic),
+            into: &buffer
+        )
+        if includesTopic {
+            PrimitiveCoding.write(publish.topic, into: &buffer)
+        } else {
+            buffer.writeInteger(0 as UInt16)
+        }
         if publish.qos != .atMostOnce {
             precondition(publish.packetID ?? 0 > 0, "a PUBLISH at QoS 1 or 2 has a packet identifier")
             buffer.writeInteger(publish.packetID ?? 0)
         }
-        properties(publish.properties, &buffer)
+        if version == .v5 {
+            PrimitiveCoding.writeVariable(propertyBytes, into: &buffer)
+            publish.properties.encode(into: &buffer)
+            if alias != 0 {
+                buffer.writeInteger(PropertyIdentifier.topicAlias.rawValue)
+                buffer.writeInteger(alias)
+            }
+        }
         buffer.writeImmutableBuffer(publish.payload)
+    }
+
+    private func propertyBytes(_ publish: Publish, _ alias: UInt16) -> Int {
+        publish.properties.encodedBytes + (alias == 0 ? 0 : 3)
+    }
+
+    private func remainingBytes(_ publish: Publish, propertyBytes: Int, includesTopic: Bool) -> Int {
+        2 + (includesTopic ? publish.topic.utf8.count : 0) + (publish.qos == .atMostOnce ? 0 : 2)
+            + (version == .v5 ? PrimitiveCoding.variableBytes(propertyBytes) + propertyBytes : 0)
+            + publish.payload.readableBytes
     }
 
     private func properties(_ properties: Properties, _ buffer: inout ByteBuffer) {

@@ -39,8 +39,9 @@ package enum Topics {
     }
 
     package static func isValidName(_ string: String) -> Bool {
-        let bytes = Array(string.utf8)
-        return bytes.count <= 65_535 && isValidName(bytes.span)
+        guard string.utf8.count <= 65_535 else { return false }
+        let isValid = string.utf8.withContiguousStorageIfAvailable { isValidName($0.span) }
+        return isValid ?? isValidName(Array(string.utf8).span)
     }
 
     package static func isValidFilter(_ string: String) -> Bool {

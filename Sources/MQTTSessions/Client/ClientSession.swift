@@ -4,7 +4,7 @@ import NIOCore
 /// The client's end of a session: handshakes of both directions, and what is sent again on a new connection.
 ///
 /// Packets come in through `received(_:)`; bytes to send gather in `output`, whatever else happened in the returned
-/// value. Like the broker's end it knows no socket, clock or task.
+/// value. Like the broker's end it knows no socket, clock or task: who has deadlines in it sets `now`.
 package struct ClientSession: Sendable {
     /// What a packet meant for the application.
     package enum Event: Sendable, Equatable {
@@ -19,78 +19,114 @@ package struct ClientSession: Sendable {
         case authentication(Auth)
     }
 
-    package let connect: Connect
+    /// How far the connection is.
+    package enum Phase: Sendable {
+        case offline
+        /// CONNECT was sent.
+        case connecting
+        case connected
+    }
+
+    /// What happens to what comes at QoS 1 and 2.
+    package enum Acknowledging: Sendable {
+        /// It is acknowledged as it comes.
+        case atOnce
+        /// `acknowledge` says when.
+        case whenTold
+    }
+
+    /// Sent with the next connection.
+    package var connect: Connect
     /// Bytes to send, in order.
     package var output = ByteBuffer()
     package var outbound = OutboundQueue()
-    package private(set) var isConnected = false
+    /// Publishes that ended without a packet that says so.
+    package var ended: [Ended] = []
+    /// Milliseconds of a monotonic clock, by which messages expire.
+    package var now: Int64 = 0
+    /// Aliases that this end gives to topics by itself, at most; 0 is none.
+    package var automaticAliasesMax = 0
+    package private(set) var phase = Phase.offline
     package private(set) var clientID: String
-    private var inbound = ReceiveWindow()
+    /// What the broker has said that it takes.
+    package private(set) var limits = ServerLimits()
+    var inbound = ReceiveWindow()
+    var arrivals = Arrivals()
+    var outboundAliases = RecentAliases(maximum: 0)
+    let encoder: PacketEncoder
+    let acknowledging: Acknowledging
     private var aliases: [UInt16: String] = [:]
-    private var quota = 65_535
     private var nextRequestID: UInt16 = 0x7FFF
     /// Identifiers of SUBSCRIBE and UNSUBSCRIBE packets that have no answer yet.
-    private var requests = PacketIDSet()
+    private(set) var requests = PacketIDSet()
     private var startedClean = true
-    private let encoder: PacketEncoder
 
-    package init(connect: Connect) {
+    package init(connect: Connect, acknowledging: Acknowledging = .atOnce) {
         self.connect = connect
+        self.acknowledging = acknowledging
         clientID = connect.clientID
         encoder = PacketEncoder(version: connect.version)
     }
 
     package var version: ProtocolVersion { connect.version }
+    package var isConnected: Bool { phase == .connected }
 
     /// A transport is there: CONNECT is the first packet on it [MQTT-3.1.0-1].
     package mutating func connectionBegan(cleanStart: Bool? = nil) {
-        output = ByteBuffer()
-        isConnected = false
+        connectionEnded()
         aliases = [:]
         requests = PacketIDSet()
         inbound.connectionBegan()
-        outbound.connectionEnded()
+        limits = ServerLimits()
         var packet = connect
         packet.cleanStart = cleanStart ?? connect.cleanStart
         packet.clientID = clientID
         startedClean = packet.cleanStart
         if startedClean { forget() }  // [MQTT-3.1.2-4], whether CONNACK comes through or not
+        phase = .connecting
         send(.connect(packet))
     }
 
-    /// Queues a message and sends it as soon as the broker's Receive Maximum lets it. At QoS 0 the number is nil.
-    package mutating func publish(_ publish: Publish) -> UInt64? {
-        guard publish.qos != .atMostOnce else {
-            send(.publish(publish))
-            return nil
-        }
-        let number = outbound.end
-        outbound.append(Message(publish), qos: publish.qos, isRetained: publish.isRetained)
-        pump()
-        return number
+    /// The transport is gone: what was not sent is not, and what was in flight is sent again on the next.
+    package mutating func connectionEnded() {
+        output = ByteBuffer()
+        phase = .offline
+        arrivals.connectionEnded()
+        outbound.connectionEnded()
     }
 
-    package mutating func subscribe(_ filters: [Subscribe.Filter], properties: Properties = Properties()) -> UInt16 {
-        let id = requestID()
+    /// The identifier of the request; nil where so many are under way that there is none left.
+    package mutating func subscribe(_ filters: [Subscribe.Filter], properties: Properties = Properties()) -> UInt16? {
+        guard let id = requestID() else { return nil }
         send(.subscribe(Subscribe(packetID: id, filters: filters, properties: properties)))
         return id
     }
 
-    package mutating func unsubscribe(_ filters: [String]) -> UInt16 {
-        let id = requestID()
-        send(.unsubscribe(Unsubscribe(packetID: id, filters: filters)))
+    /// The identifier of the request; nil where so many are under way that there is none left.
+    package mutating func unsubscribe(_ filters: [String], properties: Properties = Properties()) -> UInt16? {
+        guard let id = requestID() else { return nil }
+        send(.unsubscribe(Unsubscribe(packetID: id, filters: filters, properties: properties)))
         return id
     }
 
     package mutating func ping() { send(.pingreq) }
 
-    package mutating func disconnect(_ reasonCode: ReasonCode = .success, properties: Properties = Properties()) {
-        send(.disconnect(Disconnect(reasonCode: reasonCode, properties: properties)))
-        isConnected = false
+    package mutating func authenticate(_ reasonCode: ReasonCode, properties: Properties) {
+        send(.auth(Auth(reasonCode: reasonCode, properties: properties)))
     }
 
+    package mutating func disconnect(_ reasonCode: ReasonCode = .success, properties: Properties = Properties()) {
+        send(.disconnect(Disconnect(reasonCode: reasonCode, properties: properties)))
+        phase = .offline
+    }
+
+    /// One end has lost the session. A QoS 2 message that the broker has received is over: no PUBCOMP will come.
     private mutating func forget() {
         inbound = ReceiveWindow()
+        arrivals.sessionForgotten()
+        for number in outbound.numbers(where: { $0.state == .released }) {
+            ended.append(Ended(number: number, outcome: .received))
+        }
         outbound.sessionForgotten()
     }
 
@@ -98,40 +134,34 @@ package struct ClientSession: Sendable {
 
     /// Identifiers of requests come from the upper half. Messages come there late, and wait for one that is in use
     /// [MQTT-2.2.1-3].
-    private mutating func requestID() -> UInt16 {
-        repeat {
+    private mutating func requestID() -> UInt16? {
+        for _ in 0x8000...0xFFFF {
             nextRequestID = nextRequestID == .max ? 0x8000 : nextRequestID + 1
-        } while requests.contains(nextRequestID) || outbound.number(of: nextRequestID) != nil
-        requests.insert(nextRequestID)
-        return nextRequestID
+            guard !requests.contains(nextRequestID), outbound.number(of: nextRequestID) == nil else { continue }
+            requests.insert(nextRequestID)
+            return nextRequestID
+        }
+        return nil
     }
 }
 
 extension ClientSession {
     /// Throws where the broker breaks the protocol; the connection is then to be closed with the reason.
     package mutating func received(_ packet: Packet) throws(DecodingError) -> Event? {
+        try checkOrder(packet.kind)
         switch packet {
         case .connack(let connack): return try connackReceived(connack)
         case .publish(let publish): return try publishReceived(publish)
         case .puback(let answer):
-            guard let number = number(answer.packetID, in: .sent) else { return nil }
-            return finish(number, answer.reasonCode)
-        case .pubrec(let answer): return pubrecReceived(answer)
+            return pubackReceived(answer.packetID).map { .published($0, answer.reasonCode) }
+        case .pubrec(let answer):
+            return pubrecReceived(answer.packetID, answer.reasonCode).map { .published($0, answer.reasonCode) }
         case .pubrel(let answer):
-            let isKnown = inbound.released(answer.packetID)
-            send(
-                .pubcomp(
-                    Acknowledgement(
-                        packetID: answer.packetID,
-                        reasonCode: isKnown || version < .v5 ? .success : .packetIdentifierNotFound
-                    )
-                )
-            )
+            pubrelReceived(answer.packetID)
             return nil
         case .pubcomp(let answer):
-            guard let number = number(answer.packetID, in: .released) else { return nil }
             // 0x92 says that the broker had released it before: the message has arrived all the same.
-            return finish(number, .success)
+            return pubcompReceived(answer.packetID).map { .published($0, .success) }
         case .suback(let suback):
             requestEnded(suback.packetID)
             return .subscribed(suback)
@@ -139,11 +169,18 @@ extension ClientSession {
             requestEnded(unsuback.packetID)
             return .unsubscribed(unsuback)
         case .pingresp: return .pong
-        case .disconnect(let disconnect): return .disconnected(disconnect)
+        case .disconnect(let disconnect):
+            guard version == .v5 else { throw .protocolError("DISCONNECT from a server before MQTT 5.0") }
+            return .disconnected(disconnect)
         case .auth(let auth): return .authentication(auth)
         case .connect, .subscribe, .unsubscribe, .pingreq:
             throw .protocolError("\(packet.kind) from a server")
         }
+    }
+
+    /// Before CONNACK nothing comes but AUTH [MQTT-3.2.0-1].
+    package func checkOrder(_ kind: PacketKind) throws(DecodingError) {
+        if phase == .connecting && kind != .connack && kind != .auth { throw .protocolError("\(kind) before CONNACK") }
     }
 
     private mutating func requestEnded(_ packetID: UInt16) {
@@ -152,16 +189,21 @@ extension ClientSession {
     }
 
     private mutating func connackReceived(_ connack: Connack) throws(DecodingError) -> Event {
-        guard !isConnected else { throw .protocolError("a second CONNACK") }
-        guard connack.reasonCode == .success else { return .connected(connack) }
-        isConnected = true
+        guard !isConnected else { throw .protocolError("a second CONNACK") }  // [MQTT-3.2.0-2]
+        guard connack.reasonCode == .success else {
+            if connack.sessionPresent { throw .protocolError("a session is present, and refused") }  // [MQTT-3.2.2-6]
+            return .connected(connack)
+        }
+        if connack.sessionPresent && startedClean { throw .protocolError("a session after Clean Start") }
+        phase = .connected
         // Before 3.1.1 there is no flag: the broker keeps what it was not asked to discard.
         let isPresent = version == .v3_1 ? !startedClean : connack.sessionPresent
         if !isPresent {
             // [MQTT-3.2.2-5]: the broker has no state, so neither have we; unsent messages are kept, as new ones.
             forget()
         }
-        quota = Int(connack.properties[integer: .receiveMaximum] ?? 65_535)
+        limits = ServerLimits(connack.properties)
+        outboundAliases = RecentAliases(maximum: min(limits.topicAliasMaximum, automaticAliasesMax))
         clientID = connack.properties[string: .assignedClientIdentifier] ?? clientID
         pump()
         return .connected(connack)
@@ -169,72 +211,26 @@ extension ClientSession {
 
     private mutating func publishReceived(_ received: Publish) throws(DecodingError) -> Event? {
         var publish = received
-        if let alias = received.properties[integer: .topicAlias].map({ UInt16($0) }) {
-            if received.topic.isEmpty {
-                guard let topic = aliases[alias] else { throw .protocolError("unknown topic alias") }
-                publish.topic = topic
-            } else {
-                aliases[alias] = received.topic
-            }
+        if let alias = received.properties[integer: .topicAlias] {
+            publish.topic = try topic(received.topic.isEmpty ? nil : received.topic, alias: UInt16(clamping: alias))
         }
-        switch publish.qos {
-        case .atMostOnce: return .message(publish)
-        case .atLeastOnce:
-            send(.puback(Acknowledgement(packetID: publish.packetID ?? 0)))
+        let packetID = publish.packetID ?? 0
+        switch try publishArrived(qos: publish.qos, packetID: packetID) {
+        case .repeated: return nil
+        case .deliver(let receipt):
+            if acknowledging == .atOnce, let receipt { acknowledge(receipt) }
             return .message(publish)
-        case .exactlyOnce:
-            let isNew = inbound.received(publish.packetID ?? 0)
-            send(.pubrec(Acknowledgement(packetID: publish.packetID ?? 0)))
-            return isNew ? .message(publish) : nil
         }
     }
 
-    private mutating func pubrecReceived(_ answer: Acknowledgement) -> Event? {
-        guard let number = outbound.number(of: answer.packetID), outbound.head(number).qos == .exactlyOnce else {
-            if version == .v5 && !answer.reasonCode.isError {
-                send(.pubrel(Acknowledgement(packetID: answer.packetID, reasonCode: .packetIdentifierNotFound)))
-            }
-            return nil
+    /// The topic that an alias stands for on this connection, which is given it where the packet has one.
+    package mutating func topic(_ topic: String?, alias: UInt16) throws(DecodingError) -> String {
+        let maximum = connect.properties[integer: .topicAliasMaximum] ?? 0
+        guard alias > 0, alias <= maximum else {
+            throw DecodingError(.topicAliasInvalid, "topic alias \(alias), at most \(maximum)")  // [MQTT-3.1.2-27]
         }
-        if answer.reasonCode.isError && outbound.head(number).state == .sent {
-            return finish(number, answer.reasonCode)
-        }
-        if outbound.head(number).state == .sent { outbound.received(number) }
-        send(.pubrel(Acknowledgement(packetID: answer.packetID)))
-        return nil
-    }
-
-    private func number(_ packetID: UInt16, in state: OutboundEntry.State) -> UInt64? {
-        guard let number = outbound.number(of: packetID), outbound.head(number).state == state else { return nil }
-        return number
-    }
-
-    private mutating func finish(_ number: UInt64, _ reasonCode: ReasonCode) -> Event {
-        outbound.finish(number)
-        pump()
-        return .published(number, reasonCode)
-    }
-
-    private mutating func pump() {
-        guard isConnected else { return }
-        while true {
-            switch outbound.nextStep(quota: quota, committed: .max) {
-            case .nothing, .mark: return
-            case .release(let number):
-                send(.pubrel(Acknowledgement(packetID: OutboundQueue.packetID(number))))
-                outbound.released()
-            case .publish(let number):
-                guard !requests.contains(OutboundQueue.packetID(number)) else { return }
-                guard let message = outbound[number].message else { return outbound.finish(number) }
-                let entry = outbound[number]
-                var publish = Publish(message)
-                publish.qos = entry.qos
-                publish.isRetained = entry.isRetained
-                publish.isDuplicate = entry.isBegun
-                publish.packetID = OutboundQueue.packetID(number)
-                send(.publish(publish))
-                outbound.published()
-            }
-        }
+        if let topic { aliases[alias] = topic }
+        guard let topic = aliases[alias] else { throw .protocolError("unknown topic alias") }
+        return topic
     }
 }

@@ -1,0 +1,181 @@
+import MQTTPackets
+
+extension MQTTClient {
+    /// How a client is set up. The defaults are those of the specification, with reconnection.
+    public struct Configuration: Sendable {
+        /// Tried in turn, one with each attempt. At least one.
+        public var servers: [ServerAddress]
+        /// What is spoken.
+        public var version = ProtocolVersion.v5
+        /// Empty lets the server assign one; before 5.0 the client makes one up then, and keeps it.
+        public var clientID = ""
+        /// Whether the first connection begins a new session (section 3.1.2.4). Later ones resume it, where there is one.
+        public var cleanStart = true
+        /// How long the session outlives its connections (section 3.1.2.11.2). Before 5.0 it is for ever or not at all,
+        /// as `cleanStart` says.
+        public var sessionExpiry = SessionExpiry.withConnection
+        /// The longest silence of this end, in whole seconds up to 65,535; zero is no limit (section 3.1.2.10).
+        public var keepAlive = Duration.seconds(60)
+        /// In place of the server's own.
+        public var userName: String?
+        /// In place of the server's own.
+        public var password: ByteBuffer?
+        /// What the server publishes when the connection is lost.
+        public var will: Will?
+        /// User properties of CONNECT, and whatever else stands there in 5.0; what the fields here say takes precedence.
+        public var connectProperties = Properties()
+        /// Messages of QoS 1 and 2 that may be on the way to the application at one time (section 3.1.2.11.3). Once as
+        /// many are not acknowledged, the server waits. 1 to 65,535; 5.0 only.
+        public var receiveMaximum = 1_024
+        /// The largest packet that is taken; nil is what the protocol allows (section 3.1.2.11.4).
+        public var packetBytesMax: UInt32?
+        /// Aliases that the server may give to topics, 0 to 65,535 (section 3.1.2.11.5).
+        public var topicAliasesMax = 16
+        /// Topics of QoS 0 that this client gives aliases to by itself, if the server lets it; the one that was not used
+        /// for the longest gives up its own. 0 is none.
+        public var automaticTopicAliasesMax = 0
+        /// Whether the server is asked for what response topics may be based on (section 3.1.2.11.6).
+        public var requestsResponseInformation = false
+        /// For everything from the name's resolution to CONNACK.
+        public var connectTimeout = Duration.seconds(30)
+        /// What happens when a connection is lost.
+        public var reconnect = ReconnectPolicy()
+        /// Whether the next attempt goes where a server says to go (section 4.11). It is sent the same credentials.
+        public var followsServerReference = true
+        /// What waits to be sent.
+        public var queue = QueueLimits()
+        /// Bytes of messages that wait in one sequence. Beyond that the connection is not read, unless the application
+        /// waits for an answer of the server: then QoS 0 is dropped, and counted.
+        public var sequenceBytesMax = 1 << 20
+        /// Called before each attempt: whom to connect to, and as whom. What it throws ends the attempt.
+        public var prepareConnection: (@Sendable (inout ConnectionAttempt) async throws -> Void)?
+        /// Enhanced authentication (section 4.12); nil is none.
+        public var authenticator: (any MQTTAuthenticator)?
+
+        /// A client of these servers.
+        public init(servers: [ServerAddress]) { self.servers = servers }
+
+        /// A client of one server.
+        public init(server: ServerAddress = ServerAddress()) { servers = [server] }
+
+        /// A client of the server that the URL names.
+        public init(_ url: String) throws(MQTTError) { servers = [try ServerAddress(url)] }
+    }
+
+    /// How long a session outlives its connection.
+    public enum SessionExpiry: Sendable, Hashable {
+        /// Not at all.
+        case withConnection
+        /// Whole seconds.
+        case after(Duration)
+        /// For ever.
+        case never
+
+        var seconds: UInt32 {
+            switch self {
+            case .withConnection: 0
+            case .after(let time): UInt32(clamping: time.components.seconds)
+            case .never: .max
+            }
+        }
+    }
+
+    /// Bounds of what was published and not sent yet, for want of a connection or of the server's acknowledgements.
+    public struct QueueLimits: Sendable, Hashable {
+        /// What happens to a message that finds the queue full.
+        public enum Policy: Sendable, Hashable {
+            /// `publish` waits for room; `enqueue` throws.
+            case wait
+            /// It throws.
+            case refuseNewest
+            /// The oldest that was not sent makes room.
+            case dropOldest
+        }
+
+        /// How many.
+        public var messagesMax = 10_000
+        /// Their bytes and what is kept beside them.
+        public var bytesMax = 16 << 20
+        /// How long a message may wait for a connection; nil is as long as it takes.
+        public var ageMax: Duration?
+        /// At the limit.
+        public var policy = Policy.wait
+        /// Whether messages of QoS 0 wait for a connection too. If not, publishing one without a connection throws.
+        public var keepsAtMostOnce = true
+
+        /// The defaults.
+        public init() {}
+    }
+}
+
+/// One attempt to connect, for `prepareConnection` to change.
+public struct ConnectionAttempt: Sendable {
+    /// From 1; it begins anew once a connection was made.
+    public let number: Int
+    /// The next of the list.
+    public var server: ServerAddress
+    /// What CONNECT will say.
+    public var userName: String?
+    /// What CONNECT will say.
+    public var password: ByteBuffer?
+    /// What CONNECT will say.
+    public var will: Will?
+}
+
+/// One side of enhanced authentication (MQTT 5.0, section 4.12).
+public protocol MQTTAuthenticator: Sendable {
+    /// The name of the method.
+    var method: String { get }
+    /// The data of CONNECT, or of the AUTH that begins re-authentication.
+    func initialData() async throws -> ByteBuffer?
+    /// The answer to what the server has sent. What it throws ends the connection.
+    func respond(to challenge: ByteBuffer?) async throws -> ByteBuffer?
+    /// The server has accepted; its last data are to be checked where the method says so.
+    func succeeded(with data: ByteBuffer?) async throws
+}
+
+extension MQTTClient.Configuration {
+    func connect(_ attempt: ConnectionAttempt, clientID: String, authenticationData: ByteBuffer?) -> Connect {
+        var connect = Connect(
+            version: version,
+            clientID: clientID,
+            cleanStart: cleanStart,
+            keepAlive: UInt16(clamping: keepAlive.components.seconds),
+            will: attempt.will,
+            userName: attempt.userName,
+            password: attempt.password
+        )
+        guard version == .v5 else { return connect }
+        var properties = connectProperties
+        if sessionExpiry != .withConnection { properties[integer: .sessionExpiryInterval] = sessionExpiry.seconds }
+        properties[integer: .receiveMaximum] = UInt32(receiveMaximum)
+        properties[integer: .maximumPacketSize] = packetBytesMax
+        if topicAliasesMax > 0 { properties[integer: .topicAliasMaximum] = UInt32(topicAliasesMax) }
+        if requestsResponseInformation { properties[integer: .requestResponseInformation] = 1 }
+        if let authenticator {
+            properties[string: .authenticationMethod] = authenticator.method
+            properties[binary: .authenticationData] = authenticationData
+        }
+        connect.properties = properties
+        return connect
+    }
+
+    /// Throws where the settings make no client.
+    func check() throws(MQTTError) {
+        func require(_ condition: Bool, _ what: String) throws(MQTTError) {
+            if !condition { throw .invalidArgument(what) }
+        }
+        try require(!servers.isEmpty, "a client needs a server")
+        try require((1...65_535).contains(receiveMaximum), "receiveMaximum is from 1 to 65535")
+        try require((0...65_535).contains(topicAliasesMax), "topicAliasesMax is from 0 to 65535")
+        try require((0...65_535).contains(automaticTopicAliasesMax), "automaticTopicAliasesMax is from 0 to 65535")
+        try require(packetBytesMax != 0, "packetBytesMax is at least 1")
+        try require((0...65_535).contains(keepAlive.components.seconds), "keepAlive is from 0 to 65535 seconds")
+        try require(connectTimeout > .zero, "connectTimeout is longer than nothing")
+        try require(queue.messagesMax > 0 && queue.bytesMax > 0, "a queue holds at least one message")
+        try require(sequenceBytesMax > 0, "sequenceBytesMax is at least 1")
+        try require((0...1).contains(reconnect.jitter), "jitter is from 0 to 1")
+        try require(reconnect.delay >= .zero, "a delay is not below nothing")
+        try require(authenticator == nil || version == .v5, "enhanced authentication needs MQTT 5.0")
+    }
+}

@@ -1,0 +1,235 @@
+import MQTTPackets
+import MQTTSessions
+import NIOCore
+import NIOPosix
+
+/// Whom an attempt is made to, and with what.
+struct ConnectionTarget: Sendable {
+    let server: ServerAddress
+    let connect: Connect
+    let cleanStart: Bool
+}
+
+/// How an attempt, or the connection that came of it, has ended.
+struct ConnectionEnd: Sendable {
+    /// Nil where it was asked for.
+    let error: MQTTError?
+    let wasConnected: Bool
+}
+
+extension ClientDriver {
+    /// An attempt to connect, and the connection that comes of it.
+    struct Attempt {
+        let number: Int
+        let target: ConnectionTarget
+        let waiter: CheckedContinuation<ConnectionEnd, Never>
+        var deadline: Scheduled<Void>?
+        var wasConnected = false
+        /// Why it ends, where that is known before the channel closes.
+        var error: MQTTError?
+    }
+
+    /// Connects; `waiter` is told when it is over, whichever way.
+    func connect(_ target: ConnectionTarget, _ waiter: CheckedContinuation<ConnectionEnd, Never>) {
+        guard !isEnding else { return waiter.resume(returning: ConnectionEnd(error: nil, wasConnected: false)) }
+        attempts += 1
+        let number = attempts
+        attempt = Attempt(number: number, target: target, waiter: waiter)
+        status.changed(to: .connecting)
+        let timeout = TimeAmount(configuration.connectTimeout)
+        attempt?.deadline = schedule(in: timeout) { $0.timedOut(number) }
+        let driver = NIOLoopBound(self, eventLoop: eventLoop)
+        let connecting = transport.connect(target.server, eventLoop, timeout) { channel in
+            channel.eventLoop.makeCompletedFuture {
+                try channel.pipeline.syncOperations.addHandler(ClientHandler(driver.value, attempt: number))
+            }
+        }
+        connecting.assumeIsolated().whenFailure { error in
+            self.over(number, .connectFailed(Self.describe(error)))
+        }
+    }
+
+    private static func describe(_ error: any Error) -> String {
+        guard let error = error as? NIOConnectionError else { return "\(error)" }
+        if let refusal = error.connectionErrors.first { return "\(refusal.error)" }
+        return "\(error.dnsAError ?? error.dnsAAAAError ?? error)"
+    }
+
+    private func timedOut(_ number: Int) {
+        guard attempt?.number == number, attempt?.wasConnected == false else { return }
+        attempt?.error = .connectTimedOut
+        handler?.close()
+        over(number, .connectTimedOut)
+    }
+
+    /// The channel is there. False where nobody waits for it any more.
+    func opened(_ handler: ClientHandler, attempt number: Int) -> Bool {
+        guard let attempt, attempt.number == number, !isEnding else { return false }
+        self.handler = handler
+        turn {
+            session.connect = attempt.target.connect
+            session.connectionBegan(cleanStart: attempt.target.cleanStart)
+        }
+        return true
+    }
+
+    /// The channel is gone, or will be.
+    func closed(_ handler: ClientHandler, _ error: MQTTError) {
+        guard self.handler === handler, let attempt else { return }
+        over(attempt.number, error)
+    }
+
+    /// Nothing more comes of the attempt.
+    func over(_ number: Int, _ error: MQTTError) {
+        guard let ended = attempt, ended.number == number else { return }
+        attempt = nil
+        handler = nil
+        ended.deadline?.cancel()
+        keepAliveTimer?.cancel()
+        keepAliveTimer = nil
+        rest = ByteBuffer()
+        handOver()
+        session.connectionEnded()
+        outbox.setConnected(false)
+        returnRequests()
+        if ended.wasConnected { metrics.lost() }
+        scheduleAging()
+        if !isEnding { status.changed(to: .disconnected) }
+        let cause = isEnding ? ended.error : ended.error ?? error
+        ended.waiter.resume(returning: ConnectionEnd(error: cause, wasConnected: ended.wasConnected))
+    }
+
+    // MARK: What the server says of the connection
+
+    func connackReceived(_ connack: Connack) {
+        guard let target = attempt?.target else { return }
+        guard connack.reasonCode == .success else {
+            attempt?.error = .refused(connack.reasonCode, connack.properties)
+            handler?.close()
+            return
+        }
+        attempt?.wasConnected = true
+        attempt?.deadline?.cancel()
+        ageTimer?.cancel()
+        ageTimer = nil
+        metrics.connected()
+        outbox.setConnected(true)
+        resubscribe(sessionPresent: connack.sessionPresent)
+        sendOffline()
+        startKeepAlive(connack.properties[integer: .serverKeepAlive].map(Int.init) ?? Int(target.connect.keepAlive))
+        status.changed(
+            to: .connected(
+                MQTTClient.Connection(
+                    clientID: session.clientID,
+                    sessionPresent: connack.sessionPresent,
+                    properties: connack.properties,
+                    server: target.server
+                )
+            )
+        )
+        if let authenticator = configuration.authenticator {
+            authenticate { try await authenticator.succeeded(with: connack.properties[binary: .authenticationData]) }
+        }
+    }
+
+    func disconnectReceived(_ disconnect: Disconnect) {
+        attempt?.error = .disconnected(disconnect.reasonCode, disconnect.properties)
+        handler?.close()
+    }
+
+    /// The server broke the protocol: it is told so, and the connection ends [MQTT-4.8.0-1] [MQTT-4.13.1-1].
+    func violated(_ error: DecodingError) {
+        attempt?.error = .protocolViolation(error.reasonCode, error.explanation)
+        logger.debug("the server broke the protocol", metadata: ["cause": "\(error.explanation)"])
+        if version == .v5 && isConnected {
+            let isSayable = error.reasonCode.mayComeFromClient
+            session.disconnect(isSayable ? error.reasonCode : .protocolError)
+            write()
+            handler?.closeAfterWrites()
+        } else {
+            handler?.close()
+        }
+    }
+
+    // MARK: Keep alive
+
+    private func startKeepAlive(_ seconds: Int) {
+        hasSent = true
+        hasReceived = true
+        pingIsOutstanding = false
+        guard seconds > 0 else { return }
+        // Twice in the time, so that no silence lasts longer than it.
+        keepAliveInterval = .milliseconds(Int64(seconds) * 500)
+        scheduleKeepAlive()
+    }
+
+    private func scheduleKeepAlive() {
+        guard let keepAliveInterval else { return }
+        keepAliveTimer = schedule(in: keepAliveInterval) { $0.keepAlive() }
+    }
+
+    /// Pings where nothing was said or heard, and ends a connection whose last ping nothing has followed.
+    private func keepAlive() {
+        guard isConnected else { return }
+        let isHeard = hasReceived || holdsReading
+        if pingIsOutstanding && !isHeard {
+            attempt?.error = .keepAliveTimedOut
+            handler?.close()
+            return
+        }
+        let mustPing = !hasSent || !hasReceived
+        (hasSent, hasReceived, pingIsOutstanding) = (false, false, mustPing)
+        if mustPing { turn { session.ping() } }
+        scheduleKeepAlive()
+    }
+
+    // MARK: Authentication
+
+    /// AUTH came (section 4.12).
+    func authReceived(_ auth: Auth) throws(DecodingError) {
+        guard let authenticator = configuration.authenticator,
+            auth.properties[string: .authenticationMethod] == authenticator.method
+        else { throw .protocolError("AUTH of a method that was not begun") }
+        let data = auth.properties[binary: .authenticationData]
+        guard auth.reasonCode == .continueAuthentication else {
+            // [MQTT-4.12.1-1]: the answer to a re-authentication.
+            authenticate { [status] in
+                try await authenticator.succeeded(with: data)
+                status.emit(.reauthenticated)
+            }
+            return
+        }
+        authenticate { [outbox] in
+            let answer = try await authenticator.respond(to: data)
+            outbox.perform { $0.sendAuth(.continueAuthentication, authenticator.method, answer) }
+        }
+    }
+
+    /// Begins re-authentication.
+    func sendAuth(_ reasonCode: ReasonCode, _ method: String, _ data: ByteBuffer?) {
+        guard session.phase != .offline else { return }
+        var properties = Properties()
+        properties[string: .authenticationMethod] = method
+        properties[binary: .authenticationData] = data
+        session.authenticate(reasonCode, properties: properties)
+    }
+
+    private func authenticate(_ step: @escaping @Sendable () async throws -> Void) {
+        let number = attempt?.number
+        Task { [outbox] in
+            do {
+                try await step()
+            } catch {
+                outbox.perform { $0.authenticationFailed("\(error)", attempt: number) }
+            }
+        }
+    }
+
+    private func authenticationFailed(_ cause: String, attempt number: Int?) {
+        guard attempt?.number == number else { return }
+        attempt?.error = .authenticationFailed(cause)
+        if isConnected { session.disconnect(.unspecifiedError) }
+        write()
+        handler?.closeAfterWrites()
+    }
+}

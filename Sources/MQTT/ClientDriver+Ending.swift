@@ -1,0 +1,85 @@
+import MQTTPackets
+import MQTTSessions
+import NIOCore
+
+/// How a client takes its leave.
+enum Farewell: Sendable {
+    /// With DISCONNECT; 0x04 asks for the will (MQTT 5.0, section 3.14.2.1).
+    case disconnect(ReasonCode, Properties)
+    /// Without a word: the server publishes the will.
+    case abrupt
+}
+
+extension ClientDriver {
+    /// Ends the client. What it was given before is sent; what is not answered then is not waited for.
+    func end(_ farewell: Farewell) {
+        guard !isEnding else {
+            if case .abrupt = farewell { handler?.close() }
+            return
+        }
+        if isConnected {
+            if case .disconnect = farewell {
+                takePublications()
+            }
+        }
+        isEnding = true
+        attempt?.error = nil
+        if let pause {
+            self.pause = nil
+            pause.timer.cancel()
+            pause.waiter.resume()
+        }
+        guard let handler else {
+            if let attempt { over(attempt.number, .closed) }
+            return
+        }
+        switch farewell {
+        case .disconnect(let reasonCode, let properties) where isConnected:
+            // A client in the middle of a packet that the server sends is not waited for.
+            session.disconnect(reasonCode, properties: properties)
+            write()
+            handler.closeAfterWrites()
+        default: handler.close()
+        }
+    }
+
+    /// Waits between attempts; ends early where the client does.
+    func pause(for delay: Duration, _ waiter: CheckedContinuation<Void, Never>) {
+        guard !isEnding else { return waiter.resume() }
+        let timer = schedule(in: TimeAmount(delay)) { driver in
+            guard let pause = driver.pause else { return }
+            driver.pause = nil
+            pause.waiter.resume()
+        }
+        pause = (timer, waiter)
+    }
+
+    /// `run()` is over: everybody who waits is told.
+    func ended(_ error: MQTTError?) {
+        isEnding = true
+        let cause = error ?? .closed
+        for publication in outbox.end() {
+            publication.waiter?.resume(returning: .failure(cause))
+        }
+        for (publication, _) in offline { publication.waiter?.resume(returning: .failure(cause)) }
+        offline = []
+        offlineBytes = 0
+        for message in pending.values { message.waiter?.resume(returning: .failure(cause)) }
+        pending = [:]
+        awaitedPublishes = 0
+        for flush in flushes { flush.waiter.resume(returning: .failure(cause)) }
+        flushes = []
+        for entry in table.entries.values {
+            for call in entry.calls {
+                call.waiter?.resume(returning: .failure(cause))
+                call.waiter = nil
+            }
+            for sink in entry.sinks { sink.buffer.finish(discarding: false) }
+            table.remove(entry)
+        }
+        unclaimed?.buffer.finish(discarding: false)
+        unclaimed = nil
+        ageTimer?.cancel()
+        status.closed(error)
+    }
+}

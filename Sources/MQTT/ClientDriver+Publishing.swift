@@ -1,0 +1,175 @@
+import DequeModule
+import MQTTPackets
+import MQTTSessions
+import NIOCore
+
+extension ClientDriver {
+    /// How often messages are looked at that may have waited too long.
+    private static let agingInterval = TimeAmount.seconds(1)
+
+    /// A message from the outbox.
+    func publish(_ publication: Publication) {
+        guard !isEnding else { return finish(publication, .failure(.closed)) }
+        let publish = publication.publish
+        if isConnected, let refusal = refusal(publish) {
+            return finish(publication, .failure(.publishRefused(refusal)))
+        }
+        if publish.qos == .atMostOnce {
+            guard !isConnected else {
+                _ = session.publish(publish)
+                return finish(publication, .success(.success))
+            }
+            offline.append((publication, now))
+            offlineBytes += publication.bytesHeld
+        } else if let number = session.publish(publish) {
+            pending[number] = Pending(id: publication.id, waiter: publication.waiter, enqueuedAt: session.now)
+            if publication.waiter != nil { awaitedPublishes += 1 }
+        }
+        if configuration.queue.policy == .dropOldest { dropExcess() }
+        if !isConnected { scheduleAging() }
+    }
+
+    /// Why the server will not take a message; nil where it will. With the longest form that it may be sent in.
+    private func refusal(_ publish: Publish) -> ReasonCode? {
+        session.limits.refusal(
+            qos: publish.qos,
+            isRetained: publish.isRetained,
+            packetBytes: PacketEncoder(version: version).packetBytes(publish, alias: 1)
+        )
+    }
+
+    /// Nothing more happens to the message.
+    private func finish(_ publication: Publication, _ result: Result<ReasonCode, MQTTError>) {
+        if let waiter = publication.waiter { return waiter.resume(returning: result) }
+        tell(publication.id, result)
+    }
+
+    /// Nothing more happens to a message of QoS 1 or 2.
+    func finish(_ number: UInt64, _ result: Result<ReasonCode, MQTTError>) {
+        guard let message = pending.removeValue(forKey: number) else { return }
+        guard let waiter = message.waiter else { return tell(message.id, result) }
+        awaitedPublishes -= 1
+        waiter.resume(returning: result)
+    }
+
+    private func tell(_ id: PublishID, _ result: Result<ReasonCode, MQTTError>) {
+        // QoS 0 that `publish` was given has no name: its task has gone on.
+        guard id != .none, status.hasListeners else { return }
+        switch result {
+        case .success: status.emit(.published(id))
+        case .failure(let error): status.emit(.publishFailed(id, error))
+        }
+    }
+
+    /// The server has answered.
+    func published(_ number: UInt64, _ reasonCode: ReasonCode) {
+        finish(number, reasonCode.isError ? .failure(.publishRefused(reasonCode)) : .success(reasonCode))
+    }
+
+    func settleEnded() {
+        let ended = session.ended
+        session.ended = []
+        for message in ended {
+            switch message.outcome {
+            case .received: finish(message.number, .success(.success))
+            case .refused(let reasonCode): finish(message.number, .failure(.publishRefused(reasonCode)))
+            case .expired: finish(message.number, .failure(.expired))
+            }
+        }
+    }
+
+    /// What the outbox has, whether or not the channel takes bytes.
+    func takePublications() {
+        for publication in outbox.takePublications() { publish(publication) }
+    }
+
+    // MARK: The queue
+
+    /// What waited for the connection.
+    func sendOffline() {
+        let waiting = offline
+        offline = []
+        offlineBytes = 0
+        for (publication, _) in waiting { publish(publication) }
+    }
+
+    private func dropExcess() {
+        let limits = configuration.queue
+        while queuedMessages > limits.messagesMax || offlineBytes + session.outbound.bytesHeld > limits.bytesMax {
+            if let oldest = offline.popFirst() {
+                offlineBytes -= oldest.publication.bytesHeld
+                finish(oldest.publication, .failure(.dropped))
+            } else if let oldest = session.outbound.dropOldest() {
+                finish(oldest.number, .failure(.dropped))
+            } else {
+                return  // All of it is in flight.
+            }
+        }
+    }
+
+    func scheduleAging() {
+        guard configuration.queue.ageMax != nil, ageTimer == nil, !isConnected, queuedMessages > 0 else {
+            return
+        }
+        ageTimer = schedule(in: Self.agingInterval) { driver in
+            driver.ageTimer = nil
+            driver.turn { driver.dropAged() }
+            driver.scheduleAging()
+        }
+    }
+
+    /// Messages that have waited too long for a connection.
+    private func dropAged() {
+        guard let ageMax = configuration.queue.ageMax, !isConnected else { return }
+        let oldest = now - Int64(ageMax / .milliseconds(1))
+        while let first = offline.first, first.enqueuedAt <= oldest {
+            offline.removeFirst()
+            offlineBytes -= first.publication.bytesHeld
+            finish(first.publication, .failure(.expired))
+        }
+        for number in session.outbound.numbers(where: { $0.state == .queued }) {
+            // They stand in the order of their age.
+            guard let message = pending[number], message.enqueuedAt <= oldest else { return }
+            if session.removeUnsent(number) { finish(number, .failure(.expired)) }
+        }
+    }
+
+    /// Takes a message back where it was not sent; where it was, only who waits for it is told.
+    func cancel(_ id: PublishID, because error: MQTTError) {
+        if let at = offline.firstIndex(where: { $0.publication.id == id }) {
+            let publication = offline.remove(at: at).publication
+            offlineBytes -= publication.bytesHeld
+            return finish(publication, .failure(error))
+        }
+        guard let (number, message) = pending.first(where: { $0.value.id == id }) else { return }
+        if session.removeUnsent(number) { return finish(number, .failure(error)) }
+        guard let waiter = message.waiter else { return }
+        pending[number]?.waiter = nil
+        awaitedPublishes -= 1
+        waiter.resume(returning: .failure(error))
+    }
+
+    // MARK: Flushing
+
+    func flush(_ id: UInt64, _ waiter: CheckedContinuation<Result<Void, MQTTError>, Never>) {
+        takePublications()
+        flushes.append(Flush(id: id, number: session.outbound.end, waiter: waiter))
+    }
+
+    func cancelFlush(_ id: UInt64) {
+        guard let at = flushes.firstIndex(where: { $0.id == id }) else { return }
+        flushes.remove(at: at).waiter.resume(returning: .failure(.cancelled))
+    }
+
+    func settleFlushes() {
+        guard offline.isEmpty else { return }
+        while let flush = flushes.first, session.outbound.first >= flush.number {
+            flushes.removeFirst()
+            flush.waiter.resume(returning: .success(()))
+        }
+    }
+}
+
+extension PublishID {
+    static let none = PublishID(value: 0)
+}

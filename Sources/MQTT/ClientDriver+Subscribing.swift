@@ -1,0 +1,267 @@
+import MQTTPackets
+import MQTTSessions
+import NIOCore
+
+/// Filters that a sequence is to have, checked.
+struct WantedFilters: Sendable {
+    struct Filter: Sendable {
+        let filter: String
+        let parsed: ParsedFilter
+        let options: SubscriptionOptions
+    }
+
+    let filters: [Filter]
+    let properties: Properties
+
+    init(_ filters: [Subscribe.Filter], _ properties: Properties) throws(MQTTError) {
+        guard !filters.isEmpty else { throw .invalidArgument("a subscription has at least one topic filter") }
+        var wanted: [Filter] = []
+        for filter in filters {
+            do { try filter.check() } catch { throw .invalidArgument(error.explanation) }
+            guard let parsed = ParsedFilter(filter.filter) else { continue }
+            wanted.append(Filter(filter: filter.filter, parsed: parsed, options: filter.options))
+        }
+        self.filters = wanted
+        self.properties = properties
+    }
+}
+
+/// What one call of `unsubscribe` waits for.
+final class UnsubscribeCall {
+    let sink: Sink
+    private var left: Int
+    private var error: ReasonCode?
+    private var waiter: CheckedContinuation<Result<Void, MQTTError>, Never>?
+
+    init(_ sink: Sink, _ count: Int, _ waiter: CheckedContinuation<Result<Void, MQTTError>, Never>) {
+        self.sink = sink
+        left = count
+        self.waiter = waiter
+    }
+
+    func cancel() {
+        waiter?.resume(returning: .failure(.cancelled))
+        waiter = nil
+    }
+
+    func answered(_ code: ReasonCode?) {
+        if let code, code.isError { error = code }
+        left -= 1
+        guard left == 0 else { return }
+        waiter?.resume(returning: error.map { .failure(.unsubscriptionRefused($0)) } ?? .success(()))
+        waiter = nil
+    }
+}
+
+extension ClientDriver {
+    typealias SubscribeWaiter = CheckedContinuation<Result<[MQTTError.Grant], MQTTError>, Never>
+
+    func subscribe(_ buffer: MessageBuffer, _ filters: WantedFilters, _ waiter: SubscribeWaiter) {
+        guard !isEnding else { return waiter.resume(returning: .failure(.closed)) }
+        let sink = Sink(buffer)
+        let call = SubscribeCall(filters.filters.map(\.filter), sink, waiter)
+        for filter in filters.filters {
+            let entry = table.entry(filter.filter, filter.parsed, filter.options, filters.properties)
+            unwanted.remove(filter.filter)
+            if !sink.entries.contains(where: { $0 === entry }) {
+                sink.entries.append(entry)
+                entry.sinks.append(sink)
+            }
+            entry.calls.append(call)
+            want(entry)
+        }
+        sendWanted()
+    }
+
+    private func want(_ entry: FilterEntry) {
+        entry.state = .wanted
+        wanted.append(entry)
+    }
+
+    /// One SUBSCRIBE for each filter: so each has an identifier of its own.
+    private func sendWanted() {
+        guard isConnected else { return }
+        while let entry = wanted.popFirst() {
+            guard entry.state == .wanted, table[entry.filter] === entry else { continue }
+            let calls = entry.calls
+            if let refusal = refusal(entry) {
+                entry.calls = []
+                answered(entry, calls, refusal)
+                continue
+            }
+            var properties = entry.properties
+            if version == .v5 && session.limits.areIdentifiersAvailable {
+                properties[integer: .subscriptionIdentifier] = entry.identifier
+            }
+            let filter = Subscribe.Filter(entry.filter, entry.options)
+            guard let id = session.subscribe([filter], properties: properties) else {
+                // So many are under way that there is no identifier: the next answer makes room.
+                wanted.prepend(entry)
+                return
+            }
+            entry.calls = []
+            entry.state = .asked
+            requests[id] = .subscribe(entry, calls)
+        }
+    }
+
+    /// What the server has said that it does not do [MQTT-3.2.2-13 and others].
+    private func refusal(_ entry: FilterEntry) -> ReasonCode? {
+        if entry.isShared && !session.limits.areSharedAvailable { return .sharedSubscriptionsNotSupported }
+        if entry.hasWildcard && !session.limits.areWildcardsAvailable { return .wildcardSubscriptionsNotSupported }
+        return nil
+    }
+
+    func subackReceived(_ suback: Suback) throws(DecodingError) {
+        guard case .subscribe(let entry, let calls)? = requests.removeValue(forKey: suback.packetID) else {
+            throw .protocolError("SUBACK without a SUBSCRIBE")
+        }
+        guard suback.reasonCodes.count == 1, let code = suback.reasonCodes.first else {
+            throw .protocolError("\(suback.reasonCodes.count) codes for one topic filter")
+        }
+        answered(entry, calls, code)
+        sendWanted()
+    }
+
+    private func answered(_ entry: FilterEntry, _ calls: [SubscribeCall], _ code: ReasonCode) {
+        if !code.isError { entry.isGranted = true }
+        if entry.state == .asked { entry.state = entry.isGranted ? .granted : .wanted }
+        for call in calls {
+            guard let grants = call.granted(entry.filter, code), let waiter = call.waiter else { continue }
+            call.waiter = nil
+            if grants.contains(where: { $0.reasonCode.isError }) {
+                abandon(call.sink, nil)
+                waiter.resume(returning: .failure(.subscriptionRefused(grants)))
+            } else {
+                waiter.resume(returning: .success(grants))
+            }
+        }
+        if code.isError && calls.isEmpty { lost(entry, code) }
+    }
+
+    /// The server does not give again what it had granted.
+    private func lost(_ entry: FilterEntry, _ code: ReasonCode) {
+        logger.warning("a subscription was lost", metadata: ["filter": "\(entry.filter)", "reason": "\(code)"])
+        status.emit(.subscriptionLost(filter: entry.filter, code))
+        table.remove(entry)
+        for sink in entry.sinks {
+            sink.entries.removeAll { $0 === entry }
+            if sink.entries.isEmpty { sink.buffer.finish(discarding: false) }
+        }
+    }
+
+    /// The call is not waited for any more.
+    func cancelSubscription(_ buffer: MessageBuffer) {
+        guard let sink = sink(of: buffer) else { return }
+        var calls = sink.entries.flatMap(\.calls)
+        for case .subscribe(_, let asked) in requests.values { calls += asked }
+        for call in calls where call.sink === sink {
+            call.waiter?.resume(returning: .failure(.cancelled))
+            call.waiter = nil
+        }
+        abandon(sink, nil)
+    }
+
+    private func sink(of buffer: MessageBuffer) -> Sink? {
+        for entry in table.entries.values {
+            if let sink = entry.sinks.first(where: { $0.buffer === buffer }) { return sink }
+        }
+        return nil
+    }
+
+    // MARK: Unsubscribing
+
+    /// The sequence gets nothing more.
+    func unsubscribe(_ buffer: MessageBuffer, _ waiter: CheckedContinuation<Result<Void, MQTTError>, Never>?) {
+        if unclaimed?.buffer === buffer { unclaimed = nil }
+        guard let sink = sink(of: buffer) else {
+            waiter?.resume(returning: .success(()))
+            return
+        }
+        abandon(sink, waiter)
+    }
+
+    /// The call is not waited for any more.
+    func cancelUnsubscription(_ buffer: MessageBuffer) {
+        for case .unsubscribe(let call?) in requests.values where call.sink.buffer === buffer { call.cancel() }
+    }
+
+    private func abandon(_ sink: Sink, _ waiter: CheckedContinuation<Result<Void, MQTTError>, Never>?) {
+        var filters: [String] = []
+        for entry in sink.entries {
+            entry.sinks.removeAll { $0 === sink }
+            guard entry.sinks.isEmpty else { continue }
+            table.remove(entry)
+            if entry.isGranted || entry.state == .asked { filters.append(entry.filter) }
+        }
+        table.forgetRoutes()
+        sink.entries = []
+        if sink.isFull {
+            sink.isFull = false
+            fullSinks -= 1
+        }
+        handOver()
+        sink.buffer.finish(discarding: false)
+        guard isConnected, !filters.isEmpty else {
+            unwanted.formUnion(filters)
+            waiter?.resume(returning: .success(()))
+            return
+        }
+        let call = waiter.map { UnsubscribeCall(sink, filters.count, $0) }
+        for filter in filters { sendUnsubscribe(filter, call) }
+    }
+
+    private func sendUnsubscribe(_ filter: String, _ call: UnsubscribeCall?) {
+        guard let id = session.unsubscribe([filter]) else {
+            unwanted.insert(filter)
+            call?.answered(nil)
+            return
+        }
+        requests[id] = .unsubscribe(call)
+    }
+
+    func unsubackReceived(_ unsuback: Unsuback) throws(DecodingError) {
+        guard case .unsubscribe(let call)? = requests.removeValue(forKey: unsuback.packetID) else {
+            throw .protocolError("UNSUBACK without an UNSUBSCRIBE")
+        }
+        call?.answered(unsuback.reasonCodes.first)
+    }
+
+    func setUnclaimed(_ buffer: MessageBuffer) {
+        unclaimed?.buffer.finish(discarding: false)
+        unclaimed = Sink(buffer)
+        if isEnding { buffer.finish(discarding: false) }
+    }
+
+    // MARK: Connections come and go
+
+    /// A connection was lost before these were answered.
+    func returnRequests() {
+        let unanswered = requests
+        requests = [:]
+        for request in unanswered.values {
+            switch request {
+            case .subscribe(let entry, let calls):
+                entry.calls = calls + entry.calls
+                if entry.state == .asked { want(entry) }
+            // The filter is not asked for again; whether the server has it still, a resumed session may show.
+            case .unsubscribe(let call): call?.answered(nil)
+            }
+        }
+    }
+
+    /// What the session lacks, or has too much.
+    func resubscribe(sessionPresent: Bool) {
+        if !sessionPresent {
+            wanted = []
+            for entry in table.entries.values {
+                entry.isGranted = false
+                want(entry)
+            }
+        } else {
+            for filter in unwanted where table[filter] == nil { sendUnsubscribe(filter, nil) }
+        }
+        unwanted = []
+        sendWanted()
+    }
+}

@@ -1,0 +1,207 @@
+import DequeModule
+import Logging
+import MQTTPackets
+import MQTTSessions
+import NIOCore
+
+/// The event loop's part of a client: it moves bytes between one channel and the session, and answers those who wait.
+///
+/// Everything happens in turns: bytes have come, the outbox has something, a timer fires. What a turn leaves to send is
+/// written once, at its end, and what it brought for the sequences is handed over once for each burst.
+final class ClientDriver {
+    /// NIO runs every ready task before it looks at sockets again: after so many wakings in a row the next one waits, or
+    /// a busy publisher would keep the loop from reading.
+    private static let wakingsInRowMax = 8
+    private static let betweenWakings = TimeAmount.microseconds(50)
+    /// What an idle connection keeps for its next output.
+    private static let outputBytesKept = 1_024
+
+    /// A QoS 1 or 2 message that has not reached its guarantee.
+    struct Pending {
+        let id: PublishID
+        var waiter: Publication.Waiter?
+        let enqueuedAt: Int64
+    }
+
+    /// SUBSCRIBE or UNSUBSCRIBE, to be answered.
+    enum Request {
+        case subscribe(FilterEntry, [SubscribeCall])
+        case unsubscribe(UnsubscribeCall?)
+    }
+
+    struct Flush {
+        let id: UInt64
+        /// All messages with lower numbers.
+        let number: UInt64
+        let waiter: CheckedContinuation<Result<Void, MQTTError>, Never>
+    }
+
+    let eventLoop: any EventLoop
+    let configuration: MQTTClient.Configuration
+    let outbox: Outbox
+    let status: ClientStatus
+    let transport: ClientTransport
+    let metrics: ClientMetrics
+    var logger: Logger
+
+    var session: ClientSession
+    var handler: ClientHandler?
+    var attempt: Attempt?
+    var attempts = 0
+    var isEnding = false
+    /// What `run()` sleeps in between attempts.
+    var pause: (timer: Scheduled<Void>, waiter: CheckedContinuation<Void, Never>)?
+
+    var pending: [UInt64: Pending] = [:]
+    var awaitedPublishes = 0
+    /// Of QoS 0, for the next connection.
+    var offline = Deque<(publication: Publication, enqueuedAt: Int64)>()
+    var offlineBytes = 0
+    var flushes: [Flush] = []
+    var ageTimer: Scheduled<Void>?
+    private var queuedTold = (messages: 0, bytes: 0)
+
+    var table = SubscriptionTable()
+    var wanted = Deque<FilterEntry>()
+    var requests: [UInt16: Request] = [:]
+    /// Filters that the server may still have, for the next connection.
+    var unwanted: Set<String> = []
+    /// Messages that belong to no subscription.
+    var unclaimed: Sink?
+    var touched: [Sink] = []
+    var fullSinks = 0
+
+    /// Of a packet that has come in part, and how many bytes it will have.
+    var rest = ByteBuffer()
+    var restWanted = 0
+
+    var keepAliveTimer: Scheduled<Void>?
+    var keepAliveInterval: TimeAmount?
+    var hasReceived = false
+    var hasSent = false
+    var pingIsOutstanding = false
+    private var wakingsInRow = 0
+
+    init(
+        _ configuration: MQTTClient.Configuration,
+        clientID: String,
+        eventLoop: any EventLoop,
+        outbox: Outbox,
+        status: ClientStatus,
+        transport: ClientTransport,
+        metrics: ClientMetrics,
+        logger: Logger
+    ) {
+        self.configuration = configuration
+        self.eventLoop = eventLoop
+        self.outbox = outbox
+        self.status = status
+        self.transport = transport
+        self.metrics = metrics
+        self.logger = logger
+        session = ClientSession(
+            connect: Connect(version: configuration.version, clientID: clientID),
+            acknowledging: .whenTold
+        )
+        session.automaticAliasesMax = configuration.automaticTopicAliasesMax
+    }
+
+    // What is asked for each packet is read from stored properties: a call that borrows the session would copy it.
+
+    var version: ProtocolVersion { configuration.version }
+    var isConnected: Bool { session.phase == .connected }
+
+    // MARK: Turns
+
+    /// Milliseconds of a monotonic clock.
+    var now: Int64 { Int64(NIODeadline.now().uptimeNanoseconds / 1_000_000) }
+
+    func turn(_ body: () -> Void) {
+        session.now = now
+        body()
+        settle()
+    }
+
+    /// What every turn ends with.
+    private func settle() {
+        while !session.ended.isEmpty { settleEnded() }
+        write()
+        if !flushes.isEmpty { settleFlushes() }
+        let queued = (messages: queuedMessages, bytes: offlineBytes + session.outbound.bytesHeld)
+        if queued != queuedTold {
+            queuedTold = queued
+            outbox.setQueued(messages: queued.messages, bytes: queued.bytes)
+        }
+        handler?.resumeReading()
+    }
+
+    /// Messages that were not sent.
+    var queuedMessages: Int { offline.count + session.outbound.queued }
+
+    /// The session's output goes out whole; its storage is used again once NIO is done with it.
+    func write() {
+        guard session.output.readableBytes > 0, let handler else { return }
+        hasSent = true
+        let bytes = session.output
+        session.output = ByteBuffer()
+        metrics.sent(bytes.readableBytes)
+        handler.write(bytes)
+    }
+
+    /// Whether messages of the outbox can be taken: without a connection they are queued here.
+    private var takesPublications: Bool { !isConnected || handler?.isWritable ?? true }
+
+    /// The outbox has something.
+    func woken() {
+        let batch = outbox.take(publications: takesPublications)
+        perform(batch)
+        wakingsInRow += 1
+        guard wakingsInRow >= Self.wakingsInRowMax || !outbox.rest(publications: takesPublications) else { return }
+        wakingsInRow = 0
+        schedule(in: Self.betweenWakings) { $0.woken() }
+    }
+
+    private func perform(_ batch: consuming Outbox.Batch) {
+        let batch = batch
+        turn {
+            if session.output.capacity == 0 && batch.publications.count > 8 {
+                session.output.reserveCapacity(64 << 10)
+            }
+            for publication in batch.publications { publish(publication) }
+            for (receipt, reasonCode) in batch.receipts { session.acknowledge(receipt, reasonCode) }
+            for command in batch.commands { command(self) }
+            if batch.hasRoomAgain { recountFullSinks() }
+        }
+    }
+
+    /// The channel takes bytes again.
+    func becameWritable() {
+        perform(outbox.take(publications: takesPublications))
+    }
+
+    /// The socket has been looked at.
+    func burstEnded() {
+        wakingsInRow = 0
+        handOver()
+    }
+
+    @discardableResult
+    func schedule(in delay: TimeAmount, _ work: @escaping (ClientDriver) -> Void) -> Scheduled<Void> {
+        eventLoop.assumeIsolated().scheduleTask(in: delay) { work(self) }
+    }
+
+    // MARK: Reading is held back
+
+    /// Whether a task of the application waits for something that the server has to say.
+    var isAwaited: Bool { awaitedPublishes > 0 || !requests.isEmpty || !flushes.isEmpty }
+
+    /// Sequences are full, and nobody would wait in vain.
+    var holdsReading: Bool { fullSinks > 0 && !isAwaited && isConnected }
+
+    private func recountFullSinks() {
+        var sinks = table.entries.values.flatMap(\.sinks)
+        if let unclaimed { sinks.append(unclaimed) }
+        for sink in sinks where sink.isFull { sink.isFull = sink.buffer.isFull }
+        fullSinks = Set(sinks.filter(\.isFull).map(ObjectIdentifier.init)).count
+    }
+}

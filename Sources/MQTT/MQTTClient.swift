@@ -1,0 +1,232 @@
+import Logging
+import MQTTPackets
+import NIOCore
+import NIOPosix
+import ServiceLifecycle
+
+/// A client of MQTT 3.1, 3.1.1 and 5.0.
+///
+/// ```swift
+/// try await MQTTClient.withConnection("mqtt://localhost") { client in
+///     try await client.publish("30", to: "temperature", qos: .atLeastOnce)
+///     try await client.withSubscription(to: "temperature") { messages in
+///         for await message in messages { print(message.topic, message.payloadString) }
+///     }
+/// }
+/// ```
+///
+/// `run()` keeps it connected; everything else may be called from any task, before and while it runs. What needs the
+/// server waits for a connection, under the limits of the configuration.
+public final class MQTTClient: Service {
+    /// How it was set up.
+    public let configuration: Configuration
+    let outbox: Outbox
+    let status = ClientStatus()
+    let responses = Responses()
+    private let driver: NIOLoopBoundBox<ClientDriver>
+    private let eventLoop: any EventLoop
+    private let clientID: String
+    private let random: @Sendable () -> Double
+    let logger: Logger
+
+    /// A client that nothing is known of before `run()`. Throws where the configuration makes no sense.
+    ///
+    /// It lives on one event loop of the group.
+    public convenience init(
+        _ configuration: Configuration,
+        eventLoopGroup: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
+        logger: Logger = Logger(label: "mqtt")
+    ) throws(MQTTError) {
+        try self.init(configuration, eventLoopGroup: eventLoopGroup, logger: logger, transport: .tcp) {
+            Double.random(in: 0...1)
+        }
+    }
+
+    /// A client of the server that the URL names: `mqtt://user:password@host:1883`.
+    public convenience init(_ url: String) throws(MQTTError) { try self.init(Configuration(url)) }
+
+    init(
+        _ configuration: Configuration,
+        eventLoopGroup: any EventLoopGroup,
+        logger: Logger,
+        transport: ClientTransport,
+        random: @escaping @Sendable () -> Double
+    ) throws(MQTTError) {
+        try configuration.check()
+        self.configuration = configuration
+        self.logger = logger
+        self.random = random
+        eventLoop = eventLoopGroup.next()
+        // Before 5.0 no server assigns one that the client would be told.
+        let makesUpID = configuration.clientID.isEmpty && configuration.version < .v5
+        clientID = makesUpID ? "mqtt-" + String(UInt64.random(in: 0 ... .max), radix: 36) : configuration.clientID
+        outbox = Outbox(limits: configuration.queue)
+        driver = NIOLoopBoundBox.makeBoxSendingValue(
+            ClientDriver(
+                configuration,
+                clientID: clientID,
+                eventLoop: eventLoop,
+                outbox: outbox,
+                status: status,
+                transport: transport,
+                metrics: .shared,
+                logger: logger
+            ),
+            eventLoop: eventLoop
+        )
+        let weak = WeakDriver(box: driver)
+        outbox.onWake { [eventLoop] in
+            eventLoop.execute { weak.box?.value.woken() }
+        }
+    }
+
+    /// How things stand.
+    public var connectionState: ConnectionState { status.connection }
+
+    /// What happens from now on. Each call gives a stream of its own, which keeps the 256 newest events for a reader
+    /// that is slow, and ends with the client.
+    public var events: AsyncStream<Event> { status.events() }
+
+    /// The connection, as soon as there is one. Throws where the client ends before.
+    @discardableResult
+    public func connected() async throws(MQTTError) -> Connection { try await status.connected() }
+
+    // MARK: The end
+
+    /// Ends the client: sends what it was given before, then DISCONNECT; `run()` returns. What the server has not
+    /// acknowledged by then is not waited for: `flush()` does that.
+    ///
+    /// - Parameters:
+    ///   - publishingWill: the server publishes the will all the same. Before 5.0 there is no DISCONNECT that says so,
+    ///     and none is sent.
+    ///   - properties: those of DISCONNECT in 5.0 (section 3.14.2.2), such as another session expiry.
+    public func disconnect(publishingWill: Bool = false, properties: Properties = Properties()) {
+        if publishingWill && configuration.version < .v5 { return close() }
+        let reasonCode = publishingWill ? ReasonCode.disconnectWithWill : .success
+        outbox.perform { $0.end(.disconnect(reasonCode, properties)) }
+    }
+
+    /// Ends the client without a word to the server, which publishes the will; `run()` returns.
+    public func close() { outbox.perform { $0.end(.abrupt) } }
+
+    // MARK: Running
+
+    /// Connects and keeps connected, until `disconnect()`, `close()`, the task's cancellation or a graceful shutdown.
+    /// A client runs once.
+    ///
+    /// Throws an `MQTTError` where there is no hope: the server refuses the client for good, another client has taken
+    /// the session over, or `ReconnectPolicy.attemptsMax` is reached.
+    public func run() async throws { try await run(isPatient: true) }
+
+    /// `isPatient` says whether a first attempt that fails is followed by others.
+    func run(isPatient: Bool) async throws(MQTTError) {
+        guard status.begin() else { throw .alreadyRunning }
+        let error = await withTaskCancellationOrGracefulShutdownHandler {
+            await keepConnected(isPatient: isPatient)
+        } onCancelOrGracefulShutdown: {
+            self.disconnect()
+        }
+        await withCheckedContinuation { (done: CheckedContinuation<Void, Never>) in
+            outbox.perform { driver in
+                driver.ended(error)
+                done.resume()
+            }
+        }
+        if let error { throw error }
+    }
+
+    /// Nil where it was asked to end.
+    private func keepConnected(isPatient: Bool) async -> MQTTError? {
+        var backoff = Backoff(configuration.reconnect, random: random)
+        var servers = configuration.servers.cycled
+        var hasConnected = false
+        var reference: ServerAddress?
+        while true {
+            let end = await attempt(
+                backoff.attempts + 1,
+                reference ?? servers.next(),
+                cleanStart: hasConnected ? startsClean : configuration.cleanStart
+            )
+            guard let error = end.error else { return nil }
+            if end.wasConnected {
+                hasConnected = true
+                backoff.succeeded()
+            }
+            status.emit(.disconnected(error))
+            logger.info("disconnected", metadata: ["cause": "\(error)"])
+            guard isPatient || hasConnected, mayRetry(error), let delay = backoff.next() else { return error }
+            reference =
+                configuration.followsServerReference
+                ? error.serverReference.flatMap(ServerAddress.init(reference:)) : nil
+            status.emit(.reconnecting(in: delay, attempt: backoff.attempts))
+            await withCheckedContinuation { waiter in outbox.perform { $0.pause(for: delay, waiter) } }
+        }
+    }
+
+    /// Before 5.0 a session that is to end with its connection has to be asked for each time.
+    private var startsClean: Bool { configuration.version < .v5 && configuration.cleanStart }
+
+    private func mayRetry(_ error: MQTTError) -> Bool {
+        if error.isTransient { return true }
+        switch error {
+        case .refused, .authenticationFailed: return configuration.reconnect.retriesRefusals
+        default: return false
+        }
+    }
+
+    private func attempt(_ number: Int, _ server: ServerAddress, cleanStart: Bool) async -> ConnectionEnd {
+        let target: ConnectionTarget
+        do {
+            target = try await prepare(number, server, cleanStart: cleanStart)
+        } catch {
+            return ConnectionEnd(error: Task.isCancelled ? nil : error, wasConnected: false)
+        }
+        return await withCheckedContinuation { waiter in outbox.perform { $0.connect(target, waiter) } }
+    }
+
+    private func prepare(
+        _ number: Int,
+        _ server: ServerAddress,
+        cleanStart: Bool
+    ) async throws(MQTTError) -> ConnectionTarget {
+        var attempt = ConnectionAttempt(
+            number: number,
+            server: server,
+            userName: configuration.userName ?? server.userName,
+            password: configuration.password ?? server.password.map { ByteBuffer(string: $0) },
+            will: configuration.will
+        )
+        do { try await configuration.prepareConnection?(&attempt) } catch {
+            throw .connectFailed("\(error)")
+        }
+        let data: ByteBuffer?
+        do { data = try await configuration.authenticator?.initialData() } catch {
+            throw .authenticationFailed("\(error)")
+        }
+        let connect = configuration.connect(attempt, clientID: clientID, authenticationData: data)
+        do { try connect.check() } catch { throw .invalidArgument(error.explanation) }
+        return ConnectionTarget(server: attempt.server, connect: connect, cleanStart: cleanStart)
+    }
+}
+
+/// The driver has the outbox, which wakes it.
+private struct WeakDriver: Sendable {
+    weak let box: NIOLoopBoundBox<ClientDriver>?
+}
+
+extension Array {
+    /// All elements again and again; not for an array without any.
+    fileprivate var cycled: Cycle<Element> { Cycle(elements: self) }
+}
+
+private struct Cycle<Element> {
+    let elements: [Element]
+    private var at = 0
+
+    init(elements: [Element]) { self.elements = elements }
+
+    mutating func next() -> Element {
+        defer { at = (at + 1) % elements.count }
+        return elements[at]
+    }
+}

@@ -1,0 +1,163 @@
+import DequeModule
+import MQTTSessions
+import Synchronization
+
+/// How many sequences have not taken a message yet.
+final class SharedCount: Sendable {
+    private let count: Atomic<Int>
+
+    init(_ count: Int) { self.count = Atomic(count) }
+
+    func isLast() -> Bool { count.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 }
+}
+
+/// What stands between the event loop and one sequence: bursts come in whole, messages go out one by one.
+final class MessageBuffer: Sendable {
+    private struct State {
+        var messages = Deque<MQTTMessage>()
+        var bytes = 0
+        var longest = 0
+        var waiter: (id: UInt64, continuation: CheckedContinuation<MQTTMessage?, Never>)?
+        var lastWaiter: UInt64 = 0
+        var isFinished = false
+        /// The event loop waits for room.
+        var isFull = false
+    }
+
+    private let state = Mutex(State())
+    private let bytesMax: Int
+    private let outbox: Outbox
+    private let acknowledgesWhenTaken: Bool
+
+    init(outbox: Outbox, bytesMax: Int, acknowledgesWhenTaken: Bool) {
+        self.outbox = outbox
+        self.bytesMax = bytesMax
+        self.acknowledgesWhenTaken = acknowledgesWhenTaken
+    }
+
+    /// Takes all of `burst`. What is of QoS 0 and has no room any more is dropped where `dropsExcess`; gives how many
+    /// were, and whether the buffer is full now: then `outbox.roomMade()` tells when it is not.
+    func append(_ burst: inout [MQTTMessage], dropsExcess: Bool) -> (dropped: Int, isFull: Bool) {
+        let (resumption, dropped, isFull) = state.withLock { state in
+            var dropped = 0
+            guard !state.isFinished else {
+                for message in burst { message.acknowledgement?.send(.success) }
+                return (nil as (() -> Void)?, burst.count, false)
+            }
+            for message in burst {
+                if dropsExcess && message.qos == .atMostOnce && state.bytes > bytesMax {
+                    dropped += 1
+                    continue
+                }
+                state.bytes += message.bytesHeld
+                state.messages.append(message)
+            }
+            state.longest = max(state.longest, state.messages.count)
+            var resumption: (() -> Void)?
+            if let waiter = state.waiter, let message = Self.pop(&state) {
+                state.waiter = nil
+                acknowledge(message)
+                resumption = { waiter.continuation.resume(returning: message) }
+            }
+            state.isFull = state.bytes > bytesMax
+            return (resumption, dropped, state.isFull)
+        }
+        burst.removeAll(keepingCapacity: burst.capacity <= 1_024)
+        resumption?()
+        return (dropped, isFull)
+    }
+
+    /// The next message, once there is one; nil at the end, and for a task that is cancelled.
+    func next() async -> MQTTMessage? {
+        switch takeNext() {
+        case .message(let message): return message
+        case .end: return nil
+        case .wait: break
+        }
+        let id = state.withLock { state in
+            state.lastWaiter += 1
+            return state.lastWaiter
+        }
+        return await withTaskCancellationHandler {
+            await withCheckedContinuation(isolation: nil) { continuation in wait(id, continuation) }
+        } onCancel: {
+            cancel(id)
+        }
+    }
+
+    private func wait(_ id: UInt64, _ continuation: CheckedContinuation<MQTTMessage?, Never>) {
+        let isWaiting = state.withLock { state in
+            guard state.messages.isEmpty, !state.isFinished, !Task.isCancelled else { return false }
+            precondition(state.waiter == nil, "a sequence has one reader at a time")
+            state.waiter = (id, continuation)
+            return true
+        }
+        guard !isWaiting else { return }
+        guard !Task.isCancelled, case .message(let message) = takeNext() else {
+            return continuation.resume(returning: nil)
+        }
+        continuation.resume(returning: message)
+    }
+
+    private func cancel(_ id: UInt64) {
+        let waiter = state.withLock { state -> CheckedContinuation<MQTTMessage?, Never>? in
+            guard let waiter = state.waiter, waiter.id == id else { return nil }
+            state.waiter = nil
+            return waiter.continuation
+        }
+        waiter?.resume(returning: nil)
+    }
+
+    var isFull: Bool { state.withLock { $0.isFull } }
+
+    private enum Next {
+        case message(MQTTMessage)
+        case end
+        case wait
+    }
+
+    private func takeNext() -> Next {
+        let (next, hasRoom) = state.withLock { state -> (Next, Bool) in
+            guard let message = Self.pop(&state) else { return (state.isFinished ? .end : .wait, false) }
+            let hasRoom = state.isFull && state.bytes <= bytesMax / 2
+            if hasRoom { state.isFull = false }
+            return (.message(message), hasRoom)
+        }
+        if case .message(let message) = next { acknowledge(message) }
+        if hasRoom { outbox.roomMade() }
+        return next
+    }
+
+    private func acknowledge(_ message: MQTTMessage) {
+        if acknowledgesWhenTaken { message.acknowledgement?.send(.success) }
+    }
+
+    private static func pop(_ state: inout State) -> MQTTMessage? {
+        guard let message = state.messages.popFirst() else { return nil }
+        state.bytes -= message.bytesHeld
+        // A sequence that was long once does not keep its storage.
+        if state.messages.isEmpty && state.longest > 256 {
+            state.messages = Deque()
+            state.longest = 0
+        }
+        return message
+    }
+
+    /// Nothing comes any more. What is there can be taken still, unless it is discarded.
+    func finish(discarding: Bool) {
+        let (waiter, rest) = state.withLock { state in
+            state.isFinished = true
+            defer { state.waiter = nil }
+            guard discarding else { return (state.waiter, Deque<MQTTMessage>()) }
+            defer {
+                state.messages = Deque()
+                state.bytes = 0
+            }
+            return (state.waiter, state.messages)
+        }
+        waiter?.continuation.resume(returning: nil)
+        // The subscription was given up: what nobody wants any more must not hold back the others.
+        for message in rest { message.acknowledgement?.send(.success) }
+        if !rest.isEmpty { outbox.roomMade() }
+    }
+}

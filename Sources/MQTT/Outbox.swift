@@ -1,0 +1,249 @@
+import DequeModule
+import MQTTPackets
+import MQTTSessions
+import Synchronization
+
+/// Names a message that was enqueued.
+public struct PublishID: Sendable, Hashable {
+    let value: UInt64
+}
+
+/// A message on its way to the event loop.
+struct Publication: Sendable {
+    typealias Waiter = CheckedContinuation<Result<ReasonCode, MQTTError>, Never>
+
+    let id: PublishID
+    let publish: Publish
+    /// Told when the guarantee of the QoS holds; nil where nobody waits.
+    let waiter: Waiter?
+
+    /// What it holds, about.
+    var bytesHeld: Int { 160 + publish.topic.utf8.count + publish.payload.readableBytes + publish.properties.bytesHeld }
+}
+
+/// What goes from the application's tasks to the client's event loop: appended under a lock, taken in batches.
+///
+/// The loop is woken once for all there is. It takes messages when it has room for them, everything else at once.
+final class Outbox: Sendable {
+    typealias Command = @Sendable (ClientDriver) -> Void
+
+    private struct State {
+        var publications = Deque<Publication>()
+        var bytes = 0
+        var commands: [Command] = []
+        var receipts: [(Receipt, ReasonCode)] = []
+        var hasRoomAgain = false
+        /// What the loop has in its own queues.
+        var queuedMessages = 0
+        var queuedBytes = 0
+        var isAwake = false
+        var isConnected = false
+        var isEnded = false
+        var wake: @Sendable () -> Void = {}
+        var waitingForRoom: [UInt64: CheckedContinuation<Void, Never>] = [:]
+        var lastID: UInt64 = 0
+    }
+
+    /// What the loop takes over.
+    struct Batch {
+        var commands: [Command] = []
+        var receipts: [(Receipt, ReasonCode)] = []
+        var publications = Deque<Publication>()
+        var hasRoomAgain = false
+    }
+
+    enum Offer {
+        case accepted
+        /// Wait for room, and offer it again.
+        case full
+        case refused(MQTTError)
+    }
+
+    /// More than this does not gather before the loop has taken it, where publishers can wait.
+    private static let bytesAhead = 512 << 10
+
+    private let state = Mutex(State())
+    private let limits: MQTTClient.QueueLimits
+
+    init(limits: MQTTClient.QueueLimits) { self.limits = limits }
+
+    func onWake(_ wake: @escaping @Sendable () -> Void) { state.withLock { $0.wake = wake } }
+
+    /// The loop is woken unless it is awake already.
+    private func change<Value: Sendable>(_ body: (inout sending State) -> Value) -> Value {
+        let (value, wake) = state.withLock { state -> (Value, (@Sendable () -> Void)?) in
+            let value = body(&state)
+            guard !state.isAwake else { return (value, nil) }
+            state.isAwake = true
+            return (value, state.wake)
+        }
+        wake?()
+        return value
+    }
+
+    // MARK: For tasks
+
+    func perform(_ command: @escaping Command) { change { $0.commands.append(command) } }
+
+    func acknowledge(_ receipt: Receipt, _ reasonCode: ReasonCode) {
+        change { $0.receipts.append((receipt, reasonCode)) }
+    }
+
+    /// A sequence that was full is not any more.
+    func roomMade() { change { $0.hasRoomAgain = true } }
+
+    func nextID() -> PublishID {
+        state.withLock { state in
+            state.lastID += 1
+            return PublishID(value: state.lastID)
+        }
+    }
+
+    /// `canWait` says whether `full` is of use to the caller; without it the queue's limits alone count.
+    func offer(_ publication: Publication, canWait: Bool) -> Offer {
+        var dropped: Publication?
+        let (offer, wake) = state.withLock { state -> (Offer, (@Sendable () -> Void)?) in
+            if state.isEnded { return (.refused(.closed), nil) }
+            if publication.publish.qos == .atMostOnce && !state.isConnected && !limits.keepsAtMostOnce {
+                return (.refused(.notConnected), nil)
+            }
+            if canWait && state.isConnected && state.bytes >= Self.bytesAhead { return (.full, nil) }
+            if isFull(state) {
+                switch limits.policy {
+                case .wait: return (canWait ? .full : .refused(.queueFull), nil)
+                case .refuseNewest: return (.refused(.queueFull), nil)
+                case .dropOldest:
+                    dropped = state.publications.popFirst()
+                    state.bytes -= dropped?.bytesHeld ?? 0
+                }
+            }
+            state.publications.append(publication)
+            state.bytes += publication.bytesHeld
+            guard !state.isAwake else { return (.accepted, nil) }
+            state.isAwake = true
+            return (.accepted, state.wake)
+        }
+        wake?()
+        dropped?.waiter?.resume(returning: .failure(.dropped))
+        return offer
+    }
+
+    private func isFull(_ state: borrowing State) -> Bool {
+        state.publications.count + state.queuedMessages >= limits.messagesMax
+            || state.bytes + state.queuedBytes >= limits.bytesMax
+    }
+
+    /// Returns once there may be room, or where the task is cancelled.
+    func waitForRoom() async {
+        let id = nextID().value
+        await withTaskCancellationHandler {
+            await withCheckedContinuation(isolation: nil) { (continuation: CheckedContinuation<Void, Never>) in
+                let isWaiting = state.withLock { state in
+                    let isFull = state.bytes >= Self.bytesAhead || isFull(state)
+                    guard isFull, !state.isEnded, !Task.isCancelled else { return false }
+                    state.waitingForRoom[id] = continuation
+                    return true
+                }
+                if !isWaiting { continuation.resume() }
+            }
+        } onCancel: {
+            state.withLock { $0.waitingForRoom.removeValue(forKey: id) }?.resume()
+        }
+    }
+
+    /// Takes back a message that the loop has not taken, and says whether it was; the loop is told of others.
+    @discardableResult
+    func cancel(_ id: PublishID, because error: MQTTError) -> Bool {
+        let publication = state.withLock { state -> Publication? in
+            guard let at = state.publications.firstIndex(where: { $0.id == id }) else { return nil }
+            let publication = state.publications.remove(at: at)
+            state.bytes -= publication.bytesHeld
+            return publication
+        }
+        guard let publication else {
+            perform { $0.cancel(id, because: error) }
+            return false
+        }
+        publication.waiter?.resume(returning: .failure(error))
+        return true
+    }
+
+    // MARK: For the event loop
+
+    /// What there is; messages only where the loop has room for them. Without anything the loop falls asleep.
+    func take(publications wantsPublications: Bool) -> Batch {
+        let (batch, waiters) = state.withLock { state in
+            var batch = Batch(
+                commands: state.commands,
+                receipts: state.receipts,
+                hasRoomAgain: state.hasRoomAgain
+            )
+            state.commands = []
+            state.receipts = []
+            state.hasRoomAgain = false
+            guard wantsPublications, !state.publications.isEmpty else { return (batch, Self.noWaiters) }
+            swap(&batch.publications, &state.publications)
+            state.bytes = 0
+            return (batch, isFull(state) ? Self.noWaiters : Self.takeWaiters(&state))
+        }
+        for waiter in waiters { waiter.resume() }
+        return batch
+    }
+
+    /// All messages, and nothing else.
+    func takePublications() -> Deque<Publication> {
+        state.withLock { state in
+            defer {
+                state.publications = []
+                state.bytes = 0
+            }
+            return state.publications
+        }
+    }
+
+    private static let noWaiters: [CheckedContinuation<Void, Never>] = []
+
+    private static func takeWaiters(_ state: inout State) -> [CheckedContinuation<Void, Never>] {
+        guard !state.waitingForRoom.isEmpty else { return [] }
+        defer { state.waitingForRoom = [:] }
+        return Array(state.waitingForRoom.values)
+    }
+
+    /// The loop has done what it took. True where it falls asleep: the next change wakes it.
+    func rest(publications wantsPublications: Bool) -> Bool {
+        state.withLock { state in
+            let hasMore =
+                !state.commands.isEmpty || !state.receipts.isEmpty || state.hasRoomAgain
+                || (wantsPublications && !state.publications.isEmpty)
+            if !hasMore { state.isAwake = false }
+            return !hasMore
+        }
+    }
+
+    /// What the loop holds of messages that were not sent.
+    func setQueued(messages: Int, bytes: Int) {
+        let waiters = state.withLock { state in
+            state.queuedMessages = messages
+            state.queuedBytes = bytes
+            return isFull(state) ? Self.noWaiters : Self.takeWaiters(&state)
+        }
+        for waiter in waiters { waiter.resume() }
+    }
+
+    func setConnected(_ isConnected: Bool) { state.withLock { $0.isConnected = isConnected } }
+
+    /// Nothing is taken any more. Gives what was not.
+    func end() -> Deque<Publication> {
+        let (publications, waiters) = state.withLock { state in
+            state.isEnded = true
+            state.isConnected = false
+            defer {
+                state.publications = []
+                state.bytes = 0
+            }
+            return (state.publications, Self.takeWaiters(&state))
+        }
+        for waiter in waiters { waiter.resume() }
+        return publications
+    }
+}

@@ -1,0 +1,158 @@
+import MQTTPackets
+import MQTTSessions
+import NIOCore
+
+/// The event loop's end of one sequence.
+final class Sink {
+    let buffer: MessageBuffer
+    /// What this burst has for it.
+    var burst: [MQTTMessage] = []
+    var isFull = false
+    /// Filters that it has.
+    var entries: [FilterEntry] = []
+
+    init(_ buffer: MessageBuffer) { self.buffer = buffer }
+}
+
+/// What one call of `subscribe` waits for.
+final class SubscribeCall {
+    let filters: [String]
+    let sink: Sink
+    private var codes: [ReasonCode?]
+    var waiter: CheckedContinuation<Result<[MQTTError.Grant], MQTTError>, Never>?
+
+    init(_ filters: [String], _ sink: Sink, _ waiter: CheckedContinuation<Result<[MQTTError.Grant], MQTTError>, Never>)
+    {
+        self.filters = filters
+        self.sink = sink
+        self.waiter = waiter
+        codes = Array(repeating: nil, count: filters.count)
+    }
+
+    /// All grants, once the last has come.
+    func granted(_ filter: String, _ code: ReasonCode) -> [MQTTError.Grant]? {
+        for at in filters.indices where filters[at] == filter { codes[at] = code }
+        let grants = zip(filters, codes).compactMap { filter, code in
+            code.map { MQTTError.Grant(filter: filter, reasonCode: $0) }
+        }
+        return grants.count == filters.count ? grants : nil
+    }
+}
+
+/// One topic filter that this client has, or wants to have, at the server. Several sequences may share it.
+final class FilterEntry {
+    enum State {
+        /// To be sent with the next opportunity.
+        case wanted
+        /// SUBSCRIBE was sent.
+        case asked
+        case granted
+    }
+
+    let filter: String
+    let bytes: FilterBytes
+    let isShared: Bool
+    let hasWildcard: Bool
+    /// Sent with SUBSCRIBE in 5.0, and comes with each message.
+    let identifier: UInt32
+    var options: SubscriptionOptions
+    var properties: Properties
+    var state = State.wanted
+    /// Whether the server has it, in this session.
+    var isGranted = false
+    var sinks: [Sink] = []
+    var calls: [SubscribeCall] = []
+
+    init(
+        _ filter: String,
+        _ parsed: ParsedFilter,
+        identifier: UInt32,
+        _ options: SubscriptionOptions,
+        _ properties: Properties
+    ) {
+        self.filter = filter
+        bytes = FilterBytes(parsed)
+        isShared = parsed.group != nil
+        hasWildcard = parsed.filter.contains { $0 == Topics.singleLevel || $0 == Topics.multiLevel }
+        self.identifier = identifier
+        self.options = options
+        self.properties = properties
+    }
+}
+
+/// Who gets a message: the filters of this client, and what is remembered of topics.
+struct SubscriptionTable {
+    /// What is known of a topic that came before: its string and the filters that match it.
+    struct Route {
+        let bytes: [UInt8]
+        let topic: String
+        let entries: [FilterEntry]
+
+        /// The only filter that matches, where only one sequence has it: then identifiers tell nothing new.
+        var sole: FilterEntry? { entries.count == 1 && entries[0].sinks.count == 1 ? entries[0] : nil }
+    }
+
+    /// A power of two.
+    private static let routesKept = 64
+
+    private(set) var entries: [String: FilterEntry] = [:]
+    private var routes: [Route?] = []
+    private var identifiersFree: [UInt32] = []
+    private var lastIdentifier: UInt32 = 0
+
+    subscript(filter: String) -> FilterEntry? { entries[filter] }
+
+    /// The entry of the filter, made where there is none.
+    mutating func entry(
+        _ filter: String,
+        _ parsed: ParsedFilter,
+        _ options: SubscriptionOptions,
+        _ properties: Properties
+    ) -> FilterEntry {
+        routes = []
+        if let entry = entries[filter] {
+            entry.options = options
+            entry.properties = properties
+            return entry
+        }
+        let identifier: UInt32
+        if let free = identifiersFree.popLast() {
+            identifier = free
+        } else {
+            lastIdentifier += 1
+            identifier = lastIdentifier
+        }
+        let entry = FilterEntry(filter, parsed, identifier: identifier, options, properties)
+        entries[filter] = entry
+        return entry
+    }
+
+    mutating func remove(_ entry: FilterEntry) {
+        guard entries[entry.filter] === entry else { return }
+        entries[entry.filter] = nil
+        identifiersFree.append(entry.identifier)
+        routes = []
+    }
+
+    mutating func forgetRoutes() { routes = [] }
+
+    /// Looked up where the topic came lately, else found.
+    mutating func route(_ topic: Span<UInt8>) -> Route {
+        if routes.isEmpty { routes = Array(repeating: nil, count: Self.routesKept) }
+        let slot = Int(truncatingIfNeeded: TopicHash.hash(topic, seed: 0)) & (Self.routesKept - 1)
+        if let known = routes[slot], topic.isEqual(to: known.bytes) { return known }
+        let route = Route(
+            bytes: topic.toArray(),
+            topic: topic.string(in: topic.indices),
+            entries: matches(topic)
+        )
+        routes[slot] = route
+        return route
+    }
+
+    private func matches(_ topic: Span<UInt8>) -> [FilterEntry] {
+        var found: [FilterEntry] = []
+        for entry in entries.values where entry.bytes.matches(topic) { found.append(entry) }
+        return found
+    }
+}

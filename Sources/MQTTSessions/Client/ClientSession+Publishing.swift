@@ -1,0 +1,182 @@
+import MQTTPackets
+import NIOCore
+
+extension ClientSession {
+    /// A publish that ended without a packet that says so.
+    package struct Ended: Sendable, Equatable {
+        package enum Outcome: Sendable, Equatable {
+            /// The broker has it, and has forgotten the session before its last answer.
+            case received
+            /// It may not be sent to this broker.
+            case refused(ReasonCode)
+            /// Its Message Expiry Interval passed before it was sent.
+            case expired
+        }
+
+        package let number: UInt64
+        package let outcome: Outcome
+    }
+
+    /// Queues a message and sends it as soon as the broker's Receive Maximum lets it. At QoS 0 the number is nil, and
+    /// the message is sent at once.
+    ///
+    /// The packet has to be one that can be encoded (`Publish.firstFault`), and at QoS 0 one that `limits` allow.
+    package mutating func publish(_ publish: Publish) -> UInt64? {
+        guard publish.qos != .atMostOnce else {
+            sendUnacknowledged(publish)
+            return nil
+        }
+        let number = outbound.end
+        var kept = publish
+        var expiresAt = Int64.max
+        if let expiry = publish.properties[integer: .messageExpiryInterval] {
+            // Sent with what is left of it.
+            kept.properties.removeAll(.messageExpiryInterval)
+            expiresAt = now + Int64(expiry) * 1_000
+        }
+        outbound.append(
+            Message(kept, expiresAt: expiresAt),
+            qos: publish.qos,
+            isRetained: publish.isRetained
+        )
+        pump()
+        return number
+    }
+
+    private mutating func sendUnacknowledged(_ publish: Publish) {
+        switch outboundAliases.use(publish.topic) {
+        case .none: encoder.encode(publish, into: &output)
+        case .define(let alias): encoder.encode(publish, alias: alias, into: &output)
+        case .use(let alias): encoder.encode(publish, alias: alias, includesTopic: false, into: &output)
+        }
+    }
+
+    /// Takes back a message that was never sent. False where it was, or is over.
+    package mutating func removeUnsent(_ number: UInt64) -> Bool {
+        guard outbound.isUnfinished(number), outbound.head(number).state == .queued else { return false }
+        outbound.finish(number)
+        return true
+    }
+
+    /// PUBACK came: the number of the message that it ends.
+    package mutating func pubackReceived(_ packetID: UInt16) -> UInt64? {
+        guard let number = number(packetID, .atLeastOnce, .sent) else { return nil }
+        finish(number)
+        return number
+    }
+
+    /// PUBREC came: the number of the message, where it ends with it.
+    package mutating func pubrecReceived(_ packetID: UInt16, _ reasonCode: ReasonCode) -> UInt64? {
+        guard let head = outbound.head(of: packetID), head.qos == .exactlyOnce else {
+            if version == .v5 && !reasonCode.isError { sendShort(.pubrel, packetID, .packetIdentifierNotFound) }
+            return nil
+        }
+        if head.state == .sent {
+            if reasonCode.isError {
+                finish(head.number)
+                return head.number
+            }
+            outbound.received(head.number)
+        }
+        sendShort(.pubrel, packetID)
+        return nil
+    }
+
+    /// PUBCOMP came: the number of the message that it ends.
+    package mutating func pubcompReceived(_ packetID: UInt16) -> UInt64? {
+        guard let number = number(packetID, .exactlyOnce, .released) else { return nil }
+        finish(number)
+        return number
+    }
+
+    private mutating func number(_ packetID: UInt16, _ qos: QoS, _ state: OutboundEntry.State) -> UInt64? {
+        guard let head = outbound.head(of: packetID), head.qos == qos, head.state == state else { return nil }
+        return head.number
+    }
+
+    private mutating func finish(_ number: UInt64) {
+        outbound.finish(number)
+        pump()
+    }
+
+    mutating func pump() {
+        guard isConnected else { return }
+        while true {
+            switch outbound.nextStep(quota: limits.receiveMaximum, committed: .max) {
+            case .nothing, .mark: return
+            case .release(let number):
+                sendShort(.pubrel, OutboundQueue.packetID(number))
+                outbound.released()
+            case .publish(let number):
+                guard !requests.contains(OutboundQueue.packetID(number)) else { return }
+                sendNext()
+            }
+        }
+    }
+
+    /// The next message of the queue; one that may not be sent ends here.
+    private mutating func sendNext() {
+        let (head, message, _) = outbound.next()
+        guard let message else { return outbound.finish(head.number) }
+        let expiry = message.remainingExpiry(at: now)
+        if expiry == 0 && !head.isBegun { return end(head.number, .expired) }
+        var publish = OutgoingPublish(message, version: version)
+        publish.firstByte = 0x30 | head.qos.rawValue << 1 | (head.isRetained ? 1 : 0) | (head.isBegun ? 8 : 0)
+        publish.packetID = OutboundQueue.packetID(head.number)
+        publish.expiry = version == .v5 ? expiry : nil
+        let refusal = limits.refusal(qos: head.qos, isRetained: head.isRetained, packetBytes: publish.packetBytes)
+        if let refusal { return end(head.number, .refused(refusal)) }
+        publish.write(into: &output)
+        outbound.published()
+    }
+
+    private mutating func end(_ number: UInt64, _ outcome: Ended.Outcome) {
+        outbound.finish(number)
+        ended.append(Ended(number: number, outcome: outcome))
+    }
+}
+
+/// A PUBLISH of a message that is kept, with what this sending of it has of its own.
+private struct OutgoingPublish {
+    let message: Message
+    let version: ProtocolVersion
+    var firstByte: UInt8 = 0
+    var packetID: UInt16 = 0
+    /// Seconds.
+    var expiry: UInt32?
+
+    init(_ message: Message, version: ProtocolVersion) {
+        self.message = message
+        self.version = version
+    }
+
+    private var propertyBytes: Int { message.view.properties.count + (expiry == nil ? 0 : 5) }
+
+    private var remaining: Int {
+        let properties = version == .v5 ? PrimitiveCoding.variableBytes(propertyBytes) + propertyBytes : 0
+        return 4 + message.view.topic.count + properties + message.view.payload.count
+    }
+
+    var packetBytes: Int { 1 + PrimitiveCoding.variableBytes(remaining) + remaining }
+
+    func write(into buffer: inout ByteBuffer) {
+        buffer.writeInteger(firstByte)
+        PrimitiveCoding.writeVariable(remaining, into: &buffer)
+        buffer.writeInteger(UInt16(message.view.topic.count))
+        buffer.writeBytes(message.bytes[message.view.topic])
+        buffer.writeInteger(packetID)
+        if version == .v5 {
+            PrimitiveCoding.writeVariable(propertyBytes, into: &buffer)
+            if let expiry {
+                buffer.writeInteger(PropertyIdentifier.messageExpiryInterval.rawValue)
+                buffer.writeInteger(expiry)
+            }
+            buffer.writeBytes(message.bytes[message.view.properties])
+        }
+        if let payload = message.largePayload {
+            buffer.writeImmutableBuffer(payload)
+        } else {
+            buffer.writeBytes(message.bytes[message.view.payload])
+        }
+    }
+}
