@@ -247,7 +247,7 @@ package final class JournalLog {
         if let spare = take(\.next, bytes) { return (spare, \.next) }
         do throws(FileError) {
             return (try setAside(max(options.segmentBytes, bytes)), nil)
-        } catch  where error.isFull {
+        } catch let error where error.isFull {
             guard let reserve, let spare = take(reserve, bytes) else { throw error }
             isFull = true
             return (spare, reserve)
@@ -288,7 +288,7 @@ package final class JournalLog {
             }
             if next == nil { next = try setAside(options.segmentBytes) }
             isFull = isRefusing
-        } catch  where error.isFull {
+        } catch let error where error.isFull {
             // It is tried again after the next batch.
         } catch {
             failure = error
@@ -310,7 +310,7 @@ package final class JournalLog {
                     self[keyPath: slot] = try setAside(size)
                 }
                 break
-            } catch  where error.isFull {
+            } catch let error where error.isFull {
                 // A part of it may have been set aside.
                 if let spare = self[keyPath: slot] { try spare.file.truncate(to: spare.capacity) }
                 size = least + (size - least) / 2
