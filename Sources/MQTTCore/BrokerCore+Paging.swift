@@ -50,7 +50,7 @@ extension BrokerCore {
         guard sessions[s].hasStoredQueue, statistics.queuedBytesInWindows > limits.windowBytesInAllMax / 2 else {
             return
         }
-        withQueue(s) { $0.outbound.unload(toBytes: 0, count: .max) }
+        withQueue(s) { $0.outbound.unload(toBytes: 0, count: Self.unloadedAtOnce) }
     }
 
     /// Of the next page for a session; nil where it has enough in memory for now.
