@@ -117,8 +117,8 @@ struct Recovery {
             guard let batch = reader.batch(at: 0), let content = IndexPage(batch, bytes),
                 content.start == segment.end, isFirstBatch || content.firstBatch == nextBatch
             else { throw invalid ?? JournalError.damaged(file: segment.file.name, offset: segment.end) }
+            try noteInvalid()
             (nextBatch, isFirstBatch) = (content.firstBatch, false)
-            noteInvalid()
             if content.copies.remaining > 0 {
                 try apply(content.copies, to: page.offset, segment)
                 nextBatch = batch.number
@@ -154,7 +154,7 @@ struct Recovery {
         while true {
             let at = segment.end - reader.base
             if let batch = reader.batch(at: at), isFirstBatch || batch.number == nextBatch {
-                noteInvalid()
+                try noteInvalid()
                 if IndexPage(batch, reader.bytes) == nil {
                     try apply(batch, reader, segment)
                 } else {
@@ -182,9 +182,12 @@ struct Recovery {
     }
 
     /// What is not there has not been missed: the batch that comes next stands behind it.
-    private mutating func noteInvalid() {
-        if let invalid { notices.append(Self.notice(invalid)) }
-        invalid = nil
+    private mutating func noteInvalid() throws {
+        guard let invalid else { return }
+        // Which batch comes first nobody knows: it may be the one that cannot be read.
+        guard !isFirstBatch else { throw invalid }
+        notices.append(Self.notice(invalid))
+        self.invalid = nil
     }
 
     private static func notice(_ error: JournalError) -> String { "\(error), but nothing is missing there" }
