@@ -88,6 +88,7 @@ extension BrokerCore {
     }
 
     /// A session without a connection wants to know its oldest messages only where it is full.
+    @inline(__always)
     private func isPageWanted(_ s: Int) -> Bool {
         sessions[s].connection >= 0 || sessions[s].isLeaving || !hasRoom(s)
     }
@@ -169,6 +170,7 @@ extension BrokerCore {
         if sessions[s].isLeaving { forget(s, subscriptionsLeft.removeValue(forKey: Int32(s)) ?? []) }
     }
 
+    @inline(__always)
     private func session(_ request: PageRequest) -> Int? {
         let s = Int(request.session)
         guard s < sessions.count, !sessions[s].isFree, sessions[s].state.incarnation == request.page.incarnation else {

@@ -39,11 +39,17 @@ struct Pager: Sendable {
     private func serve(_ requests: [PageRequest], _ wake: @Sendable ([Int]) -> Void) async {
         do {
             let pages = try await store.messages(requests.map(\.page))
+            // Who is not answered would wait for ever.
+            guard pages.count == requests.count else { return await serveOneByOne(requests, wake) }
             for (request, page) in zip(requests, pages) { give(page, request, wake) }
         } catch {
             // One that cannot be read does not keep the others from theirs.
-            for request in requests { await serve(request, wake) }
+            await serveOneByOne(requests, wake)
         }
+    }
+
+    private func serveOneByOne(_ requests: [PageRequest], _ wake: @Sendable ([Int]) -> Void) async {
+        for request in requests { await serve(request, wake) }
     }
 
     private func serve(_ request: PageRequest, _ wake: @Sendable ([Int]) -> Void) async {

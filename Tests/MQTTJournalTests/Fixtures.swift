@@ -19,7 +19,7 @@ final class TemporaryDirectory: Sendable {
     let path: FilePath
 
     init() throws {
-        // mkdtemp fills in the name, and the folder goes with the test.
+        // Every POSIX system has this folder for all; mkdtemp fills in the name, and what it makes goes with the test.
         var template = Array("/tmp/apus-journal-XXXXXX".utf8CString)
         guard let made = mkdtemp(&template) else { throw FileError(.makeDirectory, "/tmp", code: errno) }
         path = FilePath(String(cString: made))
