@@ -7,6 +7,7 @@ extension BrokerCore {
     mutating func connectReceived(_ connect: Connect, _ c: Int) {
         var connect = connect
         connections[c].version = connect.version
+        connections[c].client.username = connect.userName
         var properties = Properties()
         if connect.properties[string: .authenticationMethod] != nil {
             return refuse(c, .badAuthenticationMethod, version: connect.version)  // [MQTT-4.12.0-1]
@@ -21,6 +22,7 @@ extension BrokerCore {
             connect.clientID = assignedClientID()
             properties[string: .assignedClientIdentifier] = connect.clientID  // [MQTT-3.2.2-16]
         }
+        connections[c].client.id = connect.clientID
         if let reason = refusal(of: connect) { return refuse(c, reason, version: connect.version) }
         let before = ticket
         takeOver(connect.clientID)
@@ -199,16 +201,11 @@ extension BrokerCore {
         let connack = Connack(sessionPresent: sessionPresent, reasonCode: .success, properties: properties)
         guard fits(.connack(connack), c) else {
             _ = takeWill(session(of: c))  // the connection was never accepted
-            return end(c, reason: "not even CONNACK fits into the client's maximum packet size")  // [MQTT-3.1.2-24]
+            let explanation = "not even CONNACK fits into the client's maximum packet size"
+            return end(c, .broker(.packetTooLarge, explanation: explanation))  // [MQTT-3.1.2-24]
         }
         events.append(
-            .connected(
-                clientID: connect.clientID,
-                address: connections[c].address,
-                version: connect.version,
-                sessionPresent: sessionPresent,
-                keepAlive: connect.keepAlive
-            )
+            .connected(connections[c].client, sessionPresent: sessionPresent, keepAlive: connect.keepAlive)
         )
         let ticket = awaited(sessions[session(of: c)].lastTicket, .connack)
         if ticket > committed {
@@ -245,7 +242,7 @@ extension BrokerCore {
         }
         if disconnect.reasonCode == .success { _ = takeWill(s) }  // [MQTT-3.14.4-3]
         let before = ticket
-        end(c, reason: "client disconnected")
+        end(c, .client(disconnect.reasonCode))
         // Who sees the close knows that the will is gone and that the expiry counts.
         waitToClose(c, for: max(ticket > before ? ticket : 0, sessions[s].lastTicket))
     }
@@ -255,7 +252,7 @@ extension BrokerCore {
         connections[c].version = version
         let connack = Connack(sessionPresent: false, reasonCode: reason)  // [MQTT-3.2.2-6]
         write(.connack(connack), to: c)
-        end(c, reason: "refused: \(reason)")
+        end(c, .broker(reason, explanation: "refused: \(reason)"))
     }
 
     /// The same for a connection that may have gone.
@@ -283,11 +280,11 @@ extension BrokerCore {
             }
             write(packet, to: c)
         }
-        end(c, reason: explanation)
+        end(c, .broker(reason, explanation: explanation))
     }
 
     /// Parts connection and session; the transport closes once the output is written.
-    mutating func end(_ c: Int, reason: String) {
+    mutating func end(_ c: Int, _ reason: DisconnectReason) {
         let s = Int(connections[c].session)
         let hadVersion = connections[c].state != .awaitingConnect || s >= 0
         let wasConnected = connections[c].state == .connected
@@ -300,14 +297,7 @@ extension BrokerCore {
         if !held.isEmpty { dropHeld(c) }
         touch(c)
         let clientID = s >= 0 ? sessions[s].state.clientID : ""
-        events.append(
-            .disconnected(
-                clientID: clientID,
-                address: connections[c].address,
-                version: hadVersion ? connections[c].version : nil,
-                reason: reason
-            )
-        )
+        events.append(.disconnected(connections[c].client, hadConnect: hadVersion, reason))
         if wasConnected { statistics.clientsConnected -= 1 }
         if s >= 0 { connectionEnded(of: s) }
         if wasConnected { tellClientWent(clientID) }

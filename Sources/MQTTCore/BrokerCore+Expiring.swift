@@ -46,7 +46,7 @@ extension BrokerCore {
 
     private mutating func acceptedDue(_ id: ConnectionID) {
         guard let c = index(id), connections[c].state == .awaitingConnect, held[Int32(c)] == nil else { return }
-        end(c, reason: "no CONNECT in time")
+        end(c, .broker(.maximumConnectTime, explanation: "no CONNECT in time"))
     }
 
     /// One timer, for as long as the connection is not writable.

@@ -217,7 +217,7 @@ extension BrokerCore {
         } else if level == ProtocolVersion.v5.rawValue {
             refuse(c, error.reasonCode, version: .v5)
         } else {
-            end(c, reason: error.explanation)  // [MQTT-3.1.4-1]
+            end(c, .broker(error.reasonCode, explanation: error.explanation))  // [MQTT-3.1.4-1]
         }
     }
 

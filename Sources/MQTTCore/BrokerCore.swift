@@ -152,7 +152,7 @@ package struct BrokerCore: ~Copyable {
         nextGeneration &+= 1
         connections[c].state = .awaitingConnect
         connections[c].loop = loop
-        connections[c].address = address
+        connections[c].client.address = address
         connections[c].lastReceived = now
         let id = id(c)
         timers.insert(Timer(due: now + configuration.connectTimeout, kind: .accepted(id)))
@@ -172,7 +172,7 @@ package struct BrokerCore: ~Copyable {
             if let c, owesConnect {
                 mustEnd = false
                 statistics.socketsRefused &+= 1
-                end(c, reason: "no CONNECT yet, and others are waiting")
+                end(c, .broker(.serverBusy, explanation: "no CONNECT yet, and others are waiting"))
             }
         }
         // One that keeps its place at the front does not keep all behind it in memory.
@@ -182,10 +182,10 @@ package struct BrokerCore: ~Copyable {
     }
 
     /// The transport is gone, for whatever reason.
-    package mutating func closed(_ id: ConnectionID, reason: String, at now: Int64) {
+    package mutating func closed(_ id: ConnectionID, _ reason: DisconnectReason, at now: Int64) {
         self.now = now
         guard let c = index(id) else { return }
-        if connections[c].state != .closing { end(c, reason: reason) }
+        if connections[c].state != .closing { end(c, reason) }
         statistics.unsentBytes -= connections[c].output.bytes + connections[c].bytesInTransport
         statistics.unsentPackets -= connections[c].output.packets
         connections[c] = ConnectionSlot()

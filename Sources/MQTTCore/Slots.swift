@@ -27,9 +27,9 @@ struct ConnectionSlot: Sendable {
     var generation: UInt32 = 0
     var state = State.free
     var loop = 0
-    var address = ""
+    /// Its identifier is empty before CONNECT has come.
+    var client = ClientInfo(id: "", address: "", version: .v5)
     var session: Int32 = -1
-    var version = ProtocolVersion.v5
     var output = SendBuffer()
     /// Whether it is in its loop's list of connections with something to do.
     var isTouched = false
@@ -72,6 +72,11 @@ struct ConnectionSlot: Sendable {
     var waitingPubrecs = PacketIDSet()
     /// Whether it is to be ended because its session's queue is full.
     var isOverflowing = false
+
+    var version: ProtocolVersion {
+        get { client.version }
+        set { client.version = newValue }
+    }
 }
 
 /// A will that is not published yet.

@@ -26,7 +26,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private var readIsPending = false
     private var isClosing = false
     private var isHandling = false
-    private var closeReason = "connection lost"
+    private var closeReason = DisconnectReason.closed
     private let packetBytesMax: Int
     private let progressInterval: TimeAmount
     /// What the channel held when this was last looked at, while it is not writable.
@@ -64,12 +64,12 @@ final class ConnectionHandler: ChannelDuplexHandler {
         self.context = nil
         rest = ByteBuffer()
         holdRest()
-        if id.slot >= 0 { driver.closed(id, reason: closeReason) }
+        if id.slot >= 0 { driver.closed(id, closeReason) }
         context.fireChannelInactive()
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        closeReason = "connection lost: \(error)"
+        closeReason = .failed("\(error)")
         context.close(promise: nil)
     }
 

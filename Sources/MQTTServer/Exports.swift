@@ -1,4 +1,5 @@
 @_exported import struct MQTTCore.ClientInfo
+@_exported import enum MQTTCore.DisconnectReason
 @_exported import struct MQTTCore.Limits
 @_exported import class MQTTPackets.Message
 @_exported import struct MQTTPackets.Properties

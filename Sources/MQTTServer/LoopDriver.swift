@@ -100,9 +100,9 @@ final class LoopDriver {
         return id
     }
 
-    func closed(_ id: ConnectionID, reason: String) {
+    func closed(_ id: ConnectionID, _ reason: DisconnectReason) {
         handlers[Int(id.slot)] = nil
-        turn { core, now in core.closed(id, reason: reason, at: now) }
+        turn { core, now in core.closed(id, reason, at: now) }
         log.connectionClosed()
     }
 
