@@ -23,6 +23,7 @@ extension BrokerCore {
             properties[string: .assignedClientIdentifier] = connect.clientID  // [MQTT-3.2.2-16]
         }
         connections[c].client.id = connect.clientID
+        emit(c) { .clientConnecting($0) }
         if let reason = refusal(of: connect) { return refuse(c, reason, version: connect.version) }
         let before = ticket
         takeOver(connect.clientID)
@@ -64,6 +65,7 @@ extension BrokerCore {
         guard let s = sessionOfClient[Array(clientID.utf8)] else { return }
         let connection = sessions[Int(s)].connection
         guard connection >= 0 else { return }
+        emit(Int(connection)) { .sessionTakenOver($0) }
         disconnect(Int(connection), .sessionTakenOver, explanation: "session taken over")
     }
 
@@ -132,6 +134,7 @@ extension BrokerCore {
     private mutating func begin(_ c: Int, on s: Int, _ connect: Connect) {
         pendingCount -= 1
         connections[c].session = Int32(s)
+        connections[c].connectedAt = now
         sessions[s].connection = Int32(c)
         sessions[s].state.connectionBegan()
         sessions[s].isUnreadable = false
@@ -204,10 +207,12 @@ extension BrokerCore {
             let explanation = "not even CONNACK fits into the client's maximum packet size"
             return end(c, .broker(.packetTooLarge, explanation: explanation))  // [MQTT-3.1.2-24]
         }
-        events.append(
-            .connected(connections[c].client, sessionPresent: sessionPresent, keepAlive: connect.keepAlive)
-        )
-        let ticket = awaited(sessions[session(of: c)].lastTicket, .connack)
+        if !connections[c].isHost {
+            let client = connections[c].client
+            events.append(.connected(client, sessionPresent: sessionPresent, keepAlive: connect.keepAlive))
+        }
+        emit(c) { .clientConnected($0) }
+        let ticket = connections[c].isHost ? 0 : awaited(sessions[session(of: c)].lastTicket, .connack)
         if ticket > committed {
             // Nothing else enters the send buffer before CONNACK, and it waits for all that the session ever changed.
             connections[c].state = .awaitingCommit
@@ -225,8 +230,9 @@ extension BrokerCore {
         statistics.clientsMaximum = max(statistics.clientsMaximum, statistics.clientsConnected)
         armConnectionTimer(c)
         touch(c)
+        connections[c].readyAt = sessions[session(of: c)].state.outbound.end
         pump(c)
-        tellClientCame(sessions[session(of: c)].state.clientID)
+        if !connections[c].isHost { tellClientCame(sessions[session(of: c)].state.clientID) }
     }
 
     mutating func disconnectReceived(_ disconnect: Disconnect, _ c: Int) throws(DecodingError) {
@@ -288,6 +294,7 @@ extension BrokerCore {
         let s = Int(connections[c].session)
         let hadVersion = connections[c].state != .awaitingConnect || s >= 0
         let wasConnected = connections[c].state == .connected
+        let wasAccepted = wasConnected || connections[c].state == .awaitingCommit
         // One with a session has paid what it owed.
         if connections[c].state == .awaitingConnect && s < 0 { pendingCount -= 1 }
         connections[c].state = .closing
@@ -297,10 +304,13 @@ extension BrokerCore {
         if !held.isEmpty { dropHeld(c) }
         touch(c)
         let clientID = s >= 0 ? sessions[s].state.clientID : ""
-        events.append(.disconnected(connections[c].client, hadConnect: hadVersion, reason))
+        if !connections[c].isHost {
+            events.append(.disconnected(connections[c].client, hadConnect: hadVersion, reason))
+        }
+        emitEnded(c, reason, wasAccepted: wasAccepted)
         if wasConnected { statistics.clientsConnected -= 1 }
         if s >= 0 { connectionEnded(of: s) }
-        if wasConnected { tellClientWent(clientID) }
+        if wasConnected && !connections[c].isHost { tellClientWent(clientID) }
     }
 
     private mutating func connectionEnded(of s: Int) {

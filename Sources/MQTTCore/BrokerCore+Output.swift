@@ -59,6 +59,7 @@ extension BrokerCore {
             statistics.unsentBytes -= bytes
             statistics.unsentPackets -= packets
             statistics.bytesSent &+= UInt64(bytes)
+            connections[c].bytesSent &+= UInt64(bytes)
             statistics.packetsSent &+= UInt64(packets)
             let chunks = connections[c].output.take()
             let resumes = connections[c].isReadingPaused && !connections[c].isPausedForCommit && !closes

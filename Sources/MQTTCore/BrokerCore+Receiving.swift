@@ -30,6 +30,7 @@ extension BrokerCore {
         budget = limits.deliveriesPerTurn
         let received = receive(burst.readableBytesUInt8Span, c)
         statistics.bytesReceived &+= UInt64(received.consumed)
+        connections[c].bytesReceived &+= UInt64(received.consumed)
         return received
     }
 
@@ -195,7 +196,9 @@ extension BrokerCore {
         switch packet {
         case .subscribe(let subscribe): try subscribeReceived(subscribe, c)
         case .unsubscribe(let unsubscribe): unsubscribeReceived(unsubscribe, c)
-        case .pingreq: answer(c, .pingresp)
+        case .pingreq:
+            emit(c) { .pingReceived($0) }
+            answer(c, .pingresp)
         case .disconnect(let disconnect): try disconnectReceived(disconnect, c)
         case .auth:
             // Without a hook no method was ever agreed upon, so AUTH has no place here (4.12).

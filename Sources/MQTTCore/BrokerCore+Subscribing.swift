@@ -19,10 +19,11 @@ extension BrokerCore {
         pauseForReplays(s, c)
         answer(c, .suback(suback), after: awaited(sessions[s].lastTicket, .suback))
         pump(c)
+        emitSubscribed(c, subscribe.filters, reasonCodes)
         tellSubscribed(subscribe, reasonCodes, clientID)
     }
 
-    private mutating func subscribe(_ wanted: Subscribe.Filter, _ identifier: UInt32, _ s: Int) -> ReasonCode {
+    mutating func subscribe(_ wanted: Subscribe.Filter, _ identifier: UInt32, _ s: Int) -> ReasonCode {
         guard let filter = ParsedFilter(wanted.filter) else { return .topicFilterInvalid }
         let key = Array(wanted.filter.utf8)
         guard key.count <= limits.topicBytesMax, isWithinLimits(filter.filter.span) else { return .topicFilterInvalid }
@@ -79,9 +80,17 @@ extension BrokerCore {
     mutating func unsubscribeReceived(_ unsubscribe: Unsubscribe, _ c: Int) {
         let s = session(of: c)
         let clientID = sessions[s].state.clientID
+        let reasonCodes = self.unsubscribe(unsubscribe.filters, s)
+        let unsuback = Unsuback(packetID: unsubscribe.packetID, reasonCodes: reasonCodes)
+        answer(c, .unsuback(unsuback), after: awaited(sessions[s].lastTicket, .unsuback))
+        emitUnsubscribed(c, unsubscribe.filters, reasonCodes)
+        tellUnsubscribed(unsubscribe, reasonCodes, clientID)
+    }
+
+    mutating func unsubscribe(_ filters: [String], _ s: Int) -> [ReasonCode] {
         var reasonCodes: [ReasonCode] = []
         var groups: Set<UInt32> = []
-        for filter in unsubscribe.filters {
+        for filter in filters {
             budget -= 1
             let key = Array(filter.utf8)
             guard let number = sessions[s].subscriptions.removeValue(forKey: key), let parsed = ParsedFilter(filter)
@@ -98,9 +107,7 @@ extension BrokerCore {
             reasonCodes.append(.success)
         }
         if !groups.isEmpty { redistribute(from: s, onlyUnsent: true) { groups.contains($0) } }
-        let unsuback = Unsuback(packetID: unsubscribe.packetID, reasonCodes: reasonCodes)
-        answer(c, .unsuback(unsuback), after: awaited(sessions[s].lastTicket, .unsuback))
-        tellUnsubscribed(unsubscribe, reasonCodes, clientID)
+        return reasonCodes
     }
 
     // MARK: Shared subscriptions
@@ -139,7 +146,7 @@ extension BrokerCore {
             guard let message = entry.message else { continue }
             finish(number, s)
             guard let shared = tree.group(id: entry.group), let member = selectMember(shared, qos: entry.qos) else {
-                drop(.noMember, s, bytes: message.view.payload.count)
+                drop(.noMember, s, bytes: message.view.payload.count, of: message)
                 continue
             }
             let bytes = message.bytes

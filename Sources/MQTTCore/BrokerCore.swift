@@ -39,6 +39,11 @@ package struct BrokerCore: ~Copyable {
     var loops: [LoopSlot]
     var timers = Heap<Timer>()
     var events: [CoreEvent] = []
+    // What observers are told: see BrokerCore+Events.
+    var isObserved = false
+    var observed: [BrokerEvent] = []
+    /// The number of the first of them.
+    var nextEvent: UInt64 = 0
     /// What was discarded in this turn. The caller frees it after the lock is released.
     var discarded: [Discarded] = []
     /// Milliseconds of the monotonic clock, as of this turn.

@@ -72,6 +72,18 @@ struct ConnectionSlot: Sendable {
     var waitingPubrecs = PacketIDSet()
     /// Whether it is to be ended because its session's queue is full.
     var isOverflowing = false
+    /// Whether it is host code's, without a transport: nobody is told that it comes and goes.
+    var isHost = false
+    /// Whether all that waited for the client has been sent: all below the number that was the queue's end.
+    var isReady = false
+    var readyAt: UInt64 = 0
+
+    /// Milliseconds.
+    var connectedAt: Int64 = 0
+    var publishReceived: UInt64 = 0
+    var publishSent: UInt64 = 0
+    var bytesReceived: UInt64 = 0
+    var bytesSent: UInt64 = 0
 
     var version: ProtocolVersion {
         get { client.version }

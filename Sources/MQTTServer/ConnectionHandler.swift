@@ -3,7 +3,7 @@ import MQTTPackets
 import NIOCore
 
 /// One connection's end of the pipeline: bytes in, bytes out, and an orderly close.
-final class ConnectionHandler: ChannelDuplexHandler {
+final class ConnectionHandler: ChannelDuplexHandler, ConnectionEnd {
     typealias InboundIn = ByteBuffer
     typealias OutboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
@@ -47,9 +47,20 @@ final class ConnectionHandler: ChannelDuplexHandler {
         self.trace = trace
     }
 
-    var channel: (any Channel)? { context?.channel }
+    var closeFuture: EventLoopFuture<Void>? { context?.channel.closeFuture }
+
+    /// A channel that host code has made may be active already.
+    func handlerAdded(context: ChannelHandlerContext) {
+        if context.channel.isActive { begin(context) }
+    }
 
     func channelActive(context: ChannelHandlerContext) {
+        begin(context)
+        context.fireChannelActive()
+    }
+
+    private func begin(_ context: ChannelHandlerContext) {
+        guard self.context == nil, !isClosing else { return }
         self.context = context
         let address = context.remoteAddress.map(Self.describe) ?? "unknown"
         guard let id = driver.opened(self, address: address) else {
@@ -57,7 +68,6 @@ final class ConnectionHandler: ChannelDuplexHandler {
             return context.close(promise: nil)
         }
         self.id = id
-        context.fireChannelActive()
     }
 
     func channelInactive(context: ChannelHandlerContext) {
@@ -228,7 +238,6 @@ final class ConnectionHandler: ChannelDuplexHandler {
         watchProgress()
     }
 
-    /// Writes, resumes reading or closes, as the core has decided.
     func perform(_ entry: OutputEntry) {
         guard let context else { return }
         if trace != nil { for chunk in entry.chunks { trace?.sent(chunk) } }

@@ -34,7 +34,8 @@ final class ConnectionLog: Sendable {
                     "client connected",
                     metadata: [
                         "client": "\(LogText.printable(client.id))", "address": "\(client.address)",
-                        "protocol": "\(client.version)", "session": sessionPresent ? "resumed" : "new", "keep-alive": "\(keepAlive)",
+                        "protocol": "\(client.version)", "session": sessionPresent ? "resumed" : "new",
+                        "keep-alive": "\(keepAlive)",
                     ]
                 )
             case .disconnected(let client, let hadConnect, let reason):
