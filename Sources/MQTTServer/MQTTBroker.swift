@@ -199,7 +199,7 @@ public final class MQTTBroker: Service {
         _ committer: Committer,
         _ pager: Pager
     ) async throws -> [LoopDriver.Peer] {
-        let core = core
+        let (core, hub) = (core, hub)
         let log = ConnectionLog(logger)
         let receiveBuffers = ReceiveBuffers(bytesMax: limits.receiveBufferBytesInAllMax)
         var peers: [LoopDriver.Peer] = []
