@@ -17,13 +17,15 @@ final class HostConnection: ConnectionEnd {
     private let driver: LoopDriver
     private let closed: EventLoopPromise<Void>
     private let source: Producer.Source
+    private let reader: HostReader
     private var decoder = PacketDecoder(version: .v5)
     private var isWritable = true
     private var isClosed = false
 
-    private init(driver: LoopDriver, source: Producer.Source) {
+    private init(driver: LoopDriver, source: Producer.Source, reader: HostReader) {
         self.driver = driver
         self.source = source
+        self.reader = reader
         closed = driver.eventLoop.makePromise()
     }
 
@@ -41,7 +43,7 @@ final class HostConnection: ConnectionEnd {
             finishOnDeinit: true,
             delegate: reader
         )
-        let connection = HostConnection(driver: driver, source: sequence.source)
+        let connection = HostConnection(driver: driver, source: sequence.source, reader: reader)
         let loop = driver.index
         // What the turn leaves to do may already be for this connection.
         let result = driver.turn { core, now in
@@ -95,6 +97,7 @@ final class HostConnection: ConnectionEnd {
     func close() {
         guard !isClosed else { return }
         isClosed = true
+        reader.end()
         if id.slot >= 0 { driver.closed(id, .closed) }
         source.finish()
         closed.succeed()
@@ -125,6 +128,9 @@ final class HostReader: NIOAsyncSequenceProducerDelegate {
 
     func begin(_ connection: NIOLoopBound<HostConnection>) { state.withLock { $0.connection = connection } }
 
+    /// The connection has closed, and its event loop may be gone.
+    func end() { state.withLock { $0.connection = nil } }
+
     func taken(_ message: HostMessage) {
         guard let packetID = message.packetID else { return }
         change { $0.packetIDs.append(packetID) }
@@ -136,8 +142,9 @@ final class HostReader: NIOAsyncSequenceProducerDelegate {
 
     private func change(_ body: (inout State) -> Void) {
         let schedules = state.withLock { state in
+            guard state.connection != nil else { return false }
             body(&state)
-            guard !state.isScheduled, state.connection != nil else { return false }
+            guard !state.isScheduled else { return false }
             state.isScheduled = true
             return true
         }

@@ -109,8 +109,10 @@ private struct Settings {
     /// What stands there, whatever its type: readers say nothing of a value that is not of the type asked for.
     private func found(_ key: String) -> String? {
         let key = ConfigKey(key)
-        return reader.string(forKey: key) ?? reader.int(forKey: key).map(String.init)
-            ?? reader.double(forKey: key).map { "\($0)" } ?? reader.bool(forKey: key).map { "\($0)" }
-            ?? reader.stringArray(forKey: key).map { $0.joined(separator: ",") }
+        if let text = reader.string(forKey: key) { return text }
+        if let number = reader.int(forKey: key) { return "\(number)" }
+        if let number = reader.double(forKey: key) { return "\(number)" }
+        if let flag = reader.bool(forKey: key) { return "\(flag)" }
+        return reader.stringArray(forKey: key)?.joined(separator: ",")
     }
 }
