@@ -6,15 +6,18 @@ import MQTTStore
 /// there are, commits them as one, and reports the ticket that it reached; then what waited for tickets up to there is
 /// released. With a volatile store there are no changes and nothing waits.
 extension BrokerCore {
-    /// All changes since the last call, and the ticket of the last of them; nil stands where one was made and has become
-    /// unnecessary.
-    package mutating func takeChanges() -> (changes: [StoreChange?], ticket: UInt64) {
-        var taken: [StoreChange?] = []
-        swap(&taken, &changes)
-        if !taken.isEmpty { uncommittedBatches.append((ticket, changesBytes)) }
+    /// All changes since the last call.
+    package mutating func takeChanges(wallClock: Int64) -> TakenChanges {
+        var taken = TakenChanges(ticket: ticket)
+        guard !changes.isEmpty else { return taken }
+        swap(&taken.changes, &changes)
+        taken.changes[0] = .broker(storedBroker(wallClock: wallClock))
+        taken.unnecessary = unnecessaryChanges
+        unnecessaryChanges = 0
+        uncommittedBatches.append((ticket, changesBytes))
         changesBytes = 0
         takenTicket = ticket
-        return (taken, ticket)
+        return taken
     }
 
     /// Of the oldest batch that the store has not committed yet; nil where there is none.
@@ -78,10 +81,15 @@ extension BrokerCore {
         while let first = connections[c].waiting.first, first.ticket <= committed {
             connections[c].waiting.removeFirst()
             connections[c].uncommittedBytes -= first.bytes
-            write(first.packet, to: c)
-            if first.endsAtLeastOnce { sessions[session(of: c)].state.inbound.acknowledged() }
-            if case .pubrec(let answer) = first.packet { connections[c].waitingPubrecs.remove(answer.packetID) }
-            if case .connack = first.packet { becomeConnected(c) }
+            switch first.answer {
+            case .acknowledgement(let kind, let id, let reason):
+                writeAnswer(kind.rawValue << 4 | kind.reservedFlags, id, reason, to: c)
+                if first.endsAtLeastOnce { sessions[session(of: c)].state.inbound.acknowledged() }
+                if kind == .pubrec { connections[c].waitingPubrecs.remove(id) }
+            case .packet(let packet):
+                write(packet, to: c)
+                if case .connack = packet { becomeConnected(c) }
+            }
         }
         if !connections[c].waiting.isEmpty { waitingConnections.append(Int32(c)) }
     }
@@ -116,8 +124,13 @@ extension BrokerCore {
     /// The same for what is stored of any session that has a will.
     mutating func changeStored(_ s: Int, _ change: (_ incarnation: UInt64) -> StoreChange) {
         guard sessions[s].isStored else { return }
-        let made = change(sessions[s].state.incarnation)
-        self.change(made)
+        append(change(sessions[s].state.incarnation))
+        changed(s)
+    }
+
+    /// The last change is one of the session's.
+    @inline(__always)
+    mutating func changed(_ s: Int) {
         sessions[s].lastTicket = ticket
         if sessions[s].connection >= 0 || sessions[s].isLeaving { waitForCommit(s) }
     }
@@ -130,7 +143,7 @@ extension BrokerCore {
 
     /// Whether what happens to the session's messages has to last.
     @inline(__always)
-    private func keepsChanges(_ s: Int) -> Bool { sessions[s].state.isPersistent || sessions[s].hasStoredQueue }
+    private func keepsChanges(_ s: Int) -> Bool { sessions[s].state.expiryInterval > 0 || sessions[s].hasStoredQueue }
 
     mutating func waitForCommit(_ s: Int) {
         guard !sessions[s].isWaiting else { return }
@@ -140,10 +153,16 @@ extension BrokerCore {
 
     mutating func change(_ change: @autoclosure () -> StoreChange) {
         guard configuration.isDurable else { return }
-        let change = change()
+        append(change())
+    }
+
+    @inline(__always)
+    mutating func append(_ change: consuming StoreChange) {
         let bytes = Self.bytesHeld(change)
         changesBytes += bytes
         statistics.uncommittedBytes += bytes
+        // The first of a batch is filled in when it is taken.
+        if changes.isEmpty { changes.append(TakenChanges.placeholder) }
         changes.append(change)
         ticket += 1
     }
@@ -166,15 +185,49 @@ extension BrokerCore {
         let queuedTicket = sessions[s].state.outbound.ticketOfFinished
         let incarnation = sessions[s].state.incarnation
         if queuedTicket > takenTicket {
-            let at = Int(queuedTicket - takenTicket) - 1
-            if case .queued(let queued, incarnation)? = changes[at], queued.number == number {
-                let bytes = Self.bytesHeld(.queued(queued, incarnation: incarnation))
+            let at = Int(queuedTicket - takenTicket)
+            if case .queued(let queued, incarnation) = changes[at], queued.number == number {
+                let bytes = Self.bytesHeld(changes[at])
                 changesBytes -= bytes
                 statistics.uncommittedBytes -= bytes
-                changes[at] = nil
+                changes[at] = TakenChanges.placeholder
+                unnecessaryChanges += 1
                 return
             }
         }
         change(s) { .finished(incarnation: $0, number: number) }
+    }
+}
+
+/// What the core hands over to be committed as one.
+package struct TakenChanges: Sendable {
+    /// The first says what concerns no session. Where one has become unnecessary a placeholder stands.
+    package fileprivate(set) var changes: [StoreChange] = []
+    /// Of the last of them.
+    package let ticket: UInt64
+    fileprivate(set) var unnecessary = 0
+
+    fileprivate init(ticket: UInt64) { self.ticket = ticket }
+
+    /// No session has this incarnation, so it changes nothing.
+    static var placeholder: StoreChange { .sessionConnected(incarnation: 0) }
+
+    package static func isPlaceholder(_ change: StoreChange) -> Bool {
+        if case .sessionConnected(incarnation: 0) = change { true } else { false }
+    }
+
+    /// Whether what came and went leaves nothing to be written.
+    package var isEmpty: Bool { changes.count <= 1 + unnecessary }
+
+    /// Takes the placeholders out: what came and went before it was written need not be.
+    package mutating func removePlaceholders() {
+        guard unnecessary > 0 else { return }
+        var end = 0
+        for at in changes.indices where !Self.isPlaceholder(changes[at]) {
+            if end < at { changes.swapAt(end, at) }
+            end += 1
+        }
+        changes.removeLast(changes.count - end)
+        unnecessary = 0
     }
 }

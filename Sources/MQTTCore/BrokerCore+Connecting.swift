@@ -216,7 +216,7 @@ extension BrokerCore {
         if ticket > committed {
             // Nothing else enters the send buffer before CONNACK, and it waits for all that the session ever changed.
             connections[c].state = .awaitingCommit
-            wait(c, WaitingAnswer(ticket: ticket, packet: .connack(connack)))
+            wait(c, WaitingAnswer(ticket: ticket, answer: .packet(.connack(connack))))
         } else {
             write(.connack(connack), to: c)
             becomeConnected(c)

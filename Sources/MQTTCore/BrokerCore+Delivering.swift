@@ -386,9 +386,7 @@ extension BrokerCore {
     private mutating func sendAnswer(_ c: Int, _ kind: PacketKind, _ id: UInt16, _ reason: ReasonCode, _ s: Int) {
         let needed = awaited(sessions[s].lastTicket, kind == .pubrel ? .pubrel : .pubcomp)
         if needed > committed || !connections[c].waiting.isEmpty {
-            let acknowledgement = Acknowledgement(packetID: id, reasonCode: reason)
-            let packet = kind == .pubrel ? Packet.pubrel(acknowledgement) : .pubcomp(acknowledgement)
-            return wait(c, WaitingAnswer(ticket: needed, packet: packet))
+            return wait(c, WaitingAnswer(ticket: needed, answer: .acknowledgement(kind, id, reason)))
         }
         writeAnswer(kind.rawValue << 4 | kind.reservedFlags, id, reason, to: c)
     }

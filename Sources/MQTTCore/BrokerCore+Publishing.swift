@@ -139,10 +139,9 @@ extension BrokerCore {
     ) {
         let endsAtLeastOnce = view.qos.rawValue == QoS.atLeastOnce.rawValue
         if configuration.isDurable && (ticket > committed || !connections[c].waiting.isEmpty) {
-            let answer = Acknowledgement(packetID: view.packetID, reasonCode: reason)
             var waiting = WaitingAnswer(
                 ticket: ticket,
-                packet: endsAtLeastOnce ? .puback(answer) : .pubrec(answer),
+                answer: .acknowledgement(endsAtLeastOnce ? .puback : .pubrec, view.packetID, reason),
                 endsAtLeastOnce: endsAtLeastOnce
             )
             waiting.bytes += view.topic.count + view.payload.count

@@ -16,7 +16,7 @@ extension BrokerCore {
         _ identifiers: [UInt32],
         _ group: UInt32
     ) {
-        guard sessions[s].hasStoredQueue else { return }
+        guard sessions[s].hasStoredQueue, sessions[s].isStored else { return }
         let number = sessions[s].state.outbound.end
         // It can be sent as soon as it is committed: then it need not wait once more for the mark.
         let isNext = sessions[s].connection >= 0 && sessions[s].state.outbound.queued < limits.inFlightMax
@@ -24,15 +24,21 @@ extension BrokerCore {
             change(s) { .sendMark(incarnation: $0, end: number + 1) }
             sessions[s].state.outbound.raiseSendMark(to: number + 1, ticket: ticket)
         }
-        let stored = StoredMessage(
-            number: number,
-            message: message,
-            qos: qos,
-            isRetained: isRetained,
-            identifiers: identifiers,
-            sharedFilter: group == 0 ? "" : tree.group(id: group).map { tree.groups[Int($0)].filter } ?? ""
+        let incarnation = sessions[s].state.incarnation
+        append(
+            .queued(
+                StoredMessage(
+                    number: number,
+                    message: message,
+                    qos: qos,
+                    isRetained: isRetained,
+                    identifiers: identifiers,
+                    sharedFilter: group == 0 ? "" : tree.group(id: group).map { tree.groups[Int($0)].filter } ?? ""
+                ),
+                incarnation: incarnation
+            )
         )
-        change(s) { .queued(stored, incarnation: $0) }
+        changed(s)
     }
 
     /// Messages of QoS 2 from here on count as sent, once that is committed.

@@ -238,7 +238,7 @@ extension BrokerCore {
             return disconnect(c, .implementationSpecificError, explanation: explanation)  // [MQTT-3.1.2-24]
         }
         if !connections[c].waiting.isEmpty || ticket > committed {
-            wait(c, WaitingAnswer(ticket: ticket, packet: packet))
+            wait(c, WaitingAnswer(ticket: ticket, answer: .packet(packet)))
         } else {
             write(packet, to: c)
         }

@@ -82,7 +82,9 @@ package struct BrokerCore: ~Copyable {
     var changesBytes = 0
     /// Connections that are not read from until more is committed.
     var pausedForCommit: [ConnectionID] = []
-    var changes: [StoreChange?] = []
+    var changes: [StoreChange] = []
+    /// Placeholders among them, beside the first.
+    var unnecessaryChanges = 0
     var ticket: UInt64 = 0
     /// The ticket of the last change that was handed to the store.
     var takenTicket: UInt64 = 0

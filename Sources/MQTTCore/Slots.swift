@@ -4,8 +4,13 @@ import MQTTSessions
 
 /// An answer that leaves once a ticket is committed. Those behind it wait too, so that answers keep their order.
 struct WaitingAnswer: Sendable {
+    enum Answer: Sendable {
+        case acknowledgement(PacketKind, UInt16, ReasonCode)
+        indirect case packet(Packet)
+    }
+
     var ticket: UInt64
-    var packet: Packet
+    var answer: Answer
     /// Whether it ends a QoS 1 publish of the receive window.
     var endsAtLeastOnce = false
     /// Its own, and those of the publish that it answers.

@@ -37,6 +37,21 @@ struct BatchEncoder {
         chain = RecordHead.chained(chain, length: length, checksum: checksum)
     }
 
+    /// A whole record, whose body has `bytes` bytes, at one go: for those of which there are many.
+    private mutating func record(_ kind: JournalFormat.Kind, bytes: Int, _ write: (inout RawWriter) -> Void) {
+        let length = UInt32(1 + bytes)
+        var checksum: UInt32 = 0
+        buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: JournalFormat.recordHeadBytes + bytes) { target in
+            var writer = RawWriter(UnsafeMutableRawBufferPointer(rebasing: target[8...]))
+            writer.integer(kind.rawValue)
+            write(&writer)
+            checksum = JournalFormat.checksum(UnsafeRawBufferPointer(rebasing: target[8..<(8 + writer.count)]))
+            target.storeBytes(of: (UInt64(length) << 32 | UInt64(checksum)).bigEndian, as: UInt64.self)
+            return 8 + writer.count
+        }
+        chain = RecordHead.chained(chain, length: length, checksum: checksum)
+    }
+
     /// A record that has been written before, as it stands.
     mutating func copy(_ record: UnsafeRawBufferPointer, _ head: RecordHead) {
         buffer.writeBytes(record)
@@ -73,6 +88,10 @@ struct BatchEncoder {
         while end < changes.count, case .queued(let stored, _) = changes[end], stored.message === message { end += 1 }
         let messageStart = buffer.writerIndex
         encodeMessage(message)
+        if end == start + 1, case .queued(let stored, let incarnation) = changes[start], !Self.hasExtra(stored) {
+            encodeSoleReceiver(of: messageStart, stored, incarnation)
+            return end
+        }
         var at = start
         while at < end {
             let partEnd = min(end, at + QueueEntry.receiversMax)
@@ -87,9 +106,19 @@ struct BatchEncoder {
     }
 
     private mutating func encodeMessage(_ message: Message) {
-        begin(.message)
-        message.encode(into: &buffer)
-        finish()
+        record(.message, bytes: message.encodedBytes) { message.encode(into: &$0) }
+    }
+
+    /// The one receiver of a message that goes to no other, without identifiers and shared filter: most are.
+    private mutating func encodeSoleReceiver(of message: Int, _ stored: StoredMessage, _ incarnation: UInt64) {
+        let distance = UInt32(buffer.writerIndex - message)
+        record(.receivers, bytes: 8 + JournalFormat.receiverBytes) { writer in
+            writer.integer(distance)
+            writer.integer(UInt32(1))
+            writer.integer(incarnation)
+            writer.integer(stored.number)
+            writer.integer(stored.qos.rawValue | (stored.isRetained ? 4 : 0))
+        }
     }
 
     /// `message` is where its record begins; nil where the receivers do not need it any more.
@@ -99,8 +128,12 @@ struct BatchEncoder {
         buffer.writeMultipleIntegers(UInt32(distance), UInt32(total))
     }
 
+    private static func hasExtra(_ stored: StoredMessage) -> Bool {
+        !stored.identifiers.isEmpty || !stored.sharedFilter.isEmpty
+    }
+
     private mutating func encodeReceiver(_ stored: StoredMessage, _ incarnation: UInt64) {
-        let hasExtra = !stored.identifiers.isEmpty || !stored.sharedFilter.isEmpty
+        let hasExtra = Self.hasExtra(stored)
         let flags = stored.qos.rawValue | (stored.isRetained ? 4 : 0) | (hasExtra ? 8 : 0)
         buffer.writeMultipleIntegers(incarnation, stored.number, flags)
         guard hasExtra else { return }
@@ -167,9 +200,7 @@ struct BatchEncoder {
     }
 
     private mutating func record(_ kind: JournalFormat.Kind, _ incarnation: UInt64) {
-        begin(kind)
-        buffer.writeInteger(incarnation)
-        finish()
+        record(kind, bytes: 8) { $0.integer(incarnation) }
     }
 
     private mutating func record<Value: FixedWidthInteger>(
@@ -177,9 +208,10 @@ struct BatchEncoder {
         _ incarnation: UInt64,
         _ value: Value
     ) {
-        begin(kind)
-        buffer.writeMultipleIntegers(incarnation, value)
-        finish()
+        record(kind, bytes: 8 + MemoryLayout<Value>.size) { writer in
+            writer.integer(incarnation)
+            writer.integer(value)
+        }
     }
 
     private mutating func record(_ kind: JournalFormat.Kind, _ incarnation: UInt64, _ value: UInt32, _ text: String) {

@@ -180,6 +180,10 @@ package final class JournalLog {
     package func forgetLongestWait() { counted.syncMicrosecondsMax = 0 }
 
     private func apply(to segment: Segment) {
+        // Taken out of its object, to be changed where it stands.
+        var page = segment.page
+        segment.page = nil
+        defer { segment.page = page }
         encoder.buffer.withUnsafeReadableBytes { bytes in
             var at = 0
             while let head = RecordHead(unchecked: bytes, at: at) {
@@ -190,7 +194,7 @@ package final class JournalLog {
                 )
                 let isUnderstood = index.apply(head.kind, head.body(bytes, at: at), at: place)
                 precondition(isUnderstood, "a record of its own cannot be read")
-                segment.page?.add(head, bytes, at: at)
+                page?.add(head, bytes, at: at)
                 at += head.bytes
             }
         }

@@ -1,3 +1,4 @@
+import MQTTPackets
 import NIOCore
 
 /// A page of the index of a segment: what the records of a stretch of it say, but for what messages carry. With the pages
@@ -61,8 +62,13 @@ struct IndexPageBuilder {
     mutating func add(_ head: RecordHead, _ bytes: UnsafeRawBufferPointer, at offset: Int) {
         let body = head.body(bytes, at: offset)
         let kept = min(body.remaining, IndexPage.keptBytes(head.kind, body))
-        copies.writeMultipleIntegers(UInt32(head.bytes), head.kind.rawValue)
-        copies.writeBytes(UnsafeRawBufferPointer(rebasing: bytes[body.at..<(body.at + kept)]))
+        copies.writeWithUnsafeMutableBytes(minimumWritableBytes: 5 + kept) { target in
+            var writer = RawWriter(target)
+            writer.integer(UInt32(head.bytes))
+            writer.integer(head.kind.rawValue)
+            writer.copy(UnsafeRawBufferPointer(rebasing: bytes[body.at..<(body.at + kept)]))
+            return writer.count
+        }
     }
 
     func isDue(at end: Int, stretchBytes: Int) -> Bool { end - start >= stretchBytes }

@@ -78,18 +78,13 @@ struct Committer: Sendable {
 
     /// False where there was nothing to do.
     private func commit(_ wake: @Sendable ([Int]) -> Void) async throws -> Bool {
-        let (taken, ticket, broker) = core.withLock { core, _ in
-            let (changes, ticket) = core.takeChanges()
-            return (changes, ticket, core.storedBroker(wallClock: WallClock.now()))
+        var taken = core.withLock { core, _ in core.takeChanges(wallClock: WallClock.now()) }
+        guard !taken.changes.isEmpty else { return false }
+        if !taken.isEmpty {
+            taken.removePlaceholders()
+            try await store.commit(taken.changes)
         }
-        guard !taken.isEmpty else { return false }
-        // What came and went before it was written need not be.
-        if taken.contains(where: { $0 != nil }) {
-            var changes = [StoreChange.broker(broker)]
-            changes.reserveCapacity(taken.count + 1)
-            for case let change? in taken { changes.append(change) }
-            try await store.commit(changes)
-        }
+        let ticket = taken.ticket
         tellCore(wake) { core, now in core.committed(through: ticket, at: now) }
         waiters.committed(through: ticket)
         return true

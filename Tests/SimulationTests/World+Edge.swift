@@ -47,13 +47,14 @@ extension World {
     /// Takes what must last. The order matters: what a turn sends is checked against what it changed.
     func settleStore(taking: Bool = false) throws {
         guard taking || !takesLate else { return }
-        let (taken, ticket) = core.takeChanges()
-        guard !taken.isEmpty else { return }
+        let all = core.takeChanges(wallClock: now)
+        guard !all.changes.isEmpty else { return }
+        let taken = all.changes.dropFirst().map { TakenChanges.isPlaceholder($0) ? nil : $0 }
         for (offset, change) in taken.enumerated() {
             guard let change else { continue }
             changes.append((change, store.ticket + UInt64(offset) + 1))
         }
-        try store.apply(taken, through: ticket)
+        try store.apply(taken, through: all.ticket)
     }
 
     func link(_ id: ConnectionID) -> Link? { links.last { $0.id == id && !$0.isGone } }

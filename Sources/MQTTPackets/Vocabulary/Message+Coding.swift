@@ -19,16 +19,23 @@ extension Message {
 
     /// Appends the message in the form that `init(decoding:)` reads. The form does not change within a major version.
     public func encode(into buffer: inout ByteBuffer) {
-        buffer.reserveCapacity(minimumWritableBytes: encodedBytes)
-        buffer.writeInteger(view.firstByte | (publisher == nil ? 0 : Self.publisherFlag))
-        buffer.writeInteger(UInt16(clamping: publisher?.utf8.count ?? 0))
-        buffer.writeInteger(UInt16(clamping: view.topic.count))
-        buffer.writeInteger(UInt32(clamping: view.properties.count))
-        buffer.writeInteger(UInt32(clamping: view.payload.count))
-        buffer.writeInteger(expiresAt)
-        if let publisher { buffer.writeString(publisher) }
-        buffer.writeBytes(bytes)
-        if let largePayload { buffer.writeImmutableBuffer(largePayload) }
+        buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: encodedBytes) { target in
+            var writer = RawWriter(target)
+            encode(into: &writer)
+            return writer.count
+        }
+    }
+
+    package func encode(into writer: inout RawWriter) {
+        writer.integer(view.firstByte | (publisher == nil ? 0 : Self.publisherFlag))
+        writer.integer(UInt16(clamping: publisher?.utf8.count ?? 0))
+        writer.integer(UInt16(clamping: view.topic.count))
+        writer.integer(UInt32(clamping: view.properties.count))
+        writer.integer(UInt32(clamping: view.payload.count))
+        writer.integer(expiresAt)
+        if var publisher { publisher.withUTF8 { writer.copy(UnsafeRawBufferPointer($0)) } }
+        bytes.withUnsafeBytes { writer.copy($0) }
+        largePayload?.withUnsafeReadableBytes { writer.copy($0) }
     }
 
     /// Reads what `encode` has written, all of it. Nil where the bytes are no message.

@@ -1,0 +1,25 @@
+/// Writes into memory that has room for all that will be written: without the checks, one for each part, that a
+/// `ByteBuffer` makes.
+@usableFromInline
+package struct RawWriter {
+    @usableFromInline let target: UnsafeMutableRawBufferPointer
+    /// How many bytes have been written.
+    @usableFromInline package private(set) var count = 0
+
+    @inlinable
+    package init(_ target: UnsafeMutableRawBufferPointer) { self.target = target }
+
+    /// In network byte order.
+    @inlinable
+    package mutating func integer<Integer: FixedWidthInteger>(_ value: Integer) {
+        target.storeBytes(of: value.bigEndian, toByteOffset: count, as: Integer.self)
+        count &+= MemoryLayout<Integer>.size
+    }
+
+    @inlinable
+    package mutating func copy(_ bytes: UnsafeRawBufferPointer) {
+        guard !bytes.isEmpty else { return }
+        UnsafeMutableRawBufferPointer(rebasing: target[count..<(count &+ bytes.count)]).copyMemory(from: bytes)
+        count &+= bytes.count
+    }
+}
