@@ -84,8 +84,8 @@ let package = Package(
         .executableTarget(
             name: "apus",
             dependencies: [
-                "MQTTServer", "MQTTJournal", "MQTTStore", "MQTTCore", "MQTTPackets", "MQTTSessions", lifecycle, logging,
-                nio, posix,
+                "MQTTServer", "MQTTJournal", "MQTTStore", "MQTTCore", "MQTTPackets", "MQTTSessions", "CApusPlatform",
+                lifecycle, logging, nio, posix,
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
                 .product(name: "_NIOFileSystem", package: "swift-nio"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),

@@ -14,6 +14,14 @@ void apus_trim_memory(void) {
 #endif
 }
 
+void apus_limit_heaps(int count) {
+#if defined(__GLIBC__)
+    mallopt(M_ARENA_MAX, count);
+#else
+    (void)count;
+#endif
+}
+
 #if defined(__linux__)
 // "max" where there is no limit: then nothing is read.
 static int64_t limit_of(const char *group, int64_t bytes) {

@@ -14,7 +14,7 @@ extension BrokerCore {
     /// While windows take more than half of what they may.
     private static var pageBytesScarce: Int { 4 << 10 }
     /// What each connected session's window may have in any case.
-    private static var windowBytesMin: Int { 8 << 10 }
+    private static var windowBytesMin: Int { 4 << 10 }
     /// Of all pages that are read together.
     private static var pageBytesTogether: Int { 16 << 20 }
     /// Messages that one call lets go of, and sessions that it looks at.

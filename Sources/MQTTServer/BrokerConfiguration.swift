@@ -1,5 +1,6 @@
 import Logging
 import MQTTCore
+import NIOCore
 
 /// How a broker is set up. The defaults listen on this machine alone, at port 1883.
 public struct BrokerConfiguration: Sendable {
@@ -22,6 +23,8 @@ public struct BrokerConfiguration: Sendable {
     /// Event loops; nil is one for every two cores, at least one and at most 4. The other cores have the kernel's part
     /// of the work and the clients on this machine; with more loops than that they mostly wait for each other.
     public var threads: Int?
+    /// How many event loops there will be.
+    public var loops: Int { max(1, threads ?? min(4, System.coreCount / 2)) }
     /// What clients can make the broker spend.
     public var limits = Limits()
     /// How long a connection has to send CONNECT (MQTT 5.0, section 3.1.4).

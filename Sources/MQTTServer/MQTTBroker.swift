@@ -58,7 +58,7 @@ public final class MQTTBroker: Service {
         self.configuration = configuration
         self.store = store
         self.logger = logger
-        loops = max(1, configuration.threads ?? min(4, System.coreCount / 2))
+        loops = configuration.loops
         limits = Self.limits(configuration)
         watch = StoreWatch(store, configuration.logger(.broker, logger))
         core = SharedCore(Self.coreConfiguration(configuration, limits, loops: loops, isDurable: store.isDurable))

@@ -1,4 +1,5 @@
 import ArgumentParser
+import CApusPlatform
 import Logging
 import MQTTCore
 import MQTTJournal
@@ -143,6 +144,8 @@ struct Serve: AsyncParsableCommand {
         // A file that may not grow is a full disk, not the end.
         signal(SIGXFSZ, SIG_IGN)
 
+        // Messages are read from the journal on one thread, and freed on another.
+        apus_limit_heaps(Int32(configuration.loops))
         let broker = MQTTBroker(configuration: configuration, store: store, logger: logger)
         // The group's own lines are about services; the broker says what is to be said.
         var quiet = logger

@@ -7,6 +7,10 @@
 /// Gives freed memory back to the system, where the C library would keep it.
 void apus_trim_memory(void);
 
+/// How many heaps the C library keeps, of which threads share one where there are fewer. What one thread takes and another
+/// gives back is found again only where both share one.
+void apus_limit_heaps(int count);
+
 /// The memory that this process may use: of the machine, or of its control group where that has a limit.
 int64_t apus_memory_bytes(void);
 
