@@ -4,34 +4,48 @@ import MQTTStore
 import NIOCore
 
 extension BrokerCore {
-    mutating func connectReceived(_ connect: Connect, _ c: Int) {
+    /// CONNECT, with what was decided of it where that was asked for.
+    mutating func connectReceived(_ connect: Connect, _ c: Int, _ answer: ConnectAnswer? = nil) {
         var connect = connect
         connections[c].version = connect.version
-        connections[c].client.username = connect.userName
-        var properties = Properties()
-        if connect.properties[string: .authenticationMethod] != nil {
-            return refuse(c, .badAuthenticationMethod, version: connect.version)  // [MQTT-4.12.0-1]
+        var properties = answer?.properties ?? Properties()
+        if let reason = identify(&connect, &properties) { return refuse(c, reason, version: connect.version) }
+        if let answer {
+            connections[c].client.username = answer.username
+            connections[c].client.attributes = answer.attributes
+        } else {
+            introduce(connect, c)
         }
-        guard connect.clientID.utf8.count <= limits.clientIDBytesMax else {
-            return refuse(c, .clientIdentifierNotValid, version: connect.version)
-        }
-        if connect.clientID.isEmpty {
-            guard connect.version == .v5 || connect.cleanStart else {
-                return refuse(c, .clientIdentifierNotValid, version: connect.version)  // [MQTT-3.1.3-8]
-            }
-            connect.clientID = assignedClientID()
-            properties[string: .assignedClientIdentifier] = connect.clientID  // [MQTT-3.2.2-16]
-        }
-        connections[c].client.id = connect.clientID
-        emit(c) { .clientConnecting($0) }
         if let reason = refusal(of: connect) { return refuse(c, reason, version: connect.version) }
         let before = ticket
         takeOver(connect.clientID)
         let (s, isPresent) = beginSession(connect)
         begin(c, on: s, connect)
+        if isPresent, let answer { restrict(answer.subscriptions, s) }
         // CONNACK waits for all that this CONNECT has changed, and for the end of the session before a new one.
         if !isPresent || ticket > before { sessions[s].lastTicket = ticket }
         answerConnect(c, connect, sessionPresent: isPresent, properties)
+    }
+
+    /// From here on the client has a name.
+    mutating func introduce(_ connect: Connect, _ c: Int) {
+        connections[c].client.id = connect.clientID
+        connections[c].client.username = connect.userName
+        emit(c) { .clientConnecting($0) }
+    }
+
+    /// Gives the client an identifier that has none. Why it is refused where it can be none; nil where it can.
+    mutating func identify(_ connect: inout Connect, _ properties: inout Properties) -> ReasonCode? {
+        let hasMethod = connect.properties[string: .authenticationMethod] != nil
+        if hasMethod && !configuration.asks.contains(.authentication) {
+            return .badAuthenticationMethod  // [MQTT-4.12.0-1]
+        }
+        guard connect.clientID.utf8.count <= limits.clientIDBytesMax else { return .clientIdentifierNotValid }
+        guard connect.clientID.isEmpty else { return nil }
+        guard connect.version == .v5 || connect.cleanStart else { return .clientIdentifierNotValid }  // [MQTT-3.1.3-8]
+        connect.clientID = assignedClientID()
+        properties[string: .assignedClientIdentifier] = connect.clientID  // [MQTT-3.2.2-16]
+        return nil
     }
 
     /// Why a CONNECT is refused that is in order otherwise; nil where it is not.
@@ -55,6 +69,8 @@ extension BrokerCore {
         // Deterministic under the seed, and hard to guess for who does not know it.
         var bytes: [UInt8] = []
         withUnsafeBytes(of: nextIncarnation) { bytes += $0 }
+        // Another may be assigned before a session begins with this one.
+        if isGated { nextIncarnation += 1 }
         let high = TopicHash.hash(bytes.span, seed: configuration.seed)
         let low = TopicHash.hash(bytes.span, seed: configuration.seed ^ 0x5851_F42D_4C95_7F2D)
         return "apus-" + String(high, radix: 36) + String(low, radix: 36)
@@ -302,6 +318,7 @@ extension BrokerCore {
         connections[c].waiting.removeAll()
         connections[c].uncommittedBytes = 0
         if !held.isEmpty { dropHeld(c) }
+        if isGated { dropQuestion(c) }
         touch(c)
         let clientID = s >= 0 ? sessions[s].state.clientID : ""
         if !connections[c].isHost {

@@ -106,6 +106,7 @@ extension BrokerCore {
         expiresAt: Int64,
         _ s: Int
     ) -> ReasonCode {
+        if isGated, let refusal { return refuse(refusal) }
         let topic = bytes.extracting(view.topic)
         if topic[0] == Topics.dollar, Self.isReserved(bytes.string(in: view.topic)) { return refuse(.notAuthorized) }
         guard isWithinLimits(topic) else { return refuse(.topicNameInvalid) }

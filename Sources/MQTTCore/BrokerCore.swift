@@ -74,6 +74,17 @@ package struct BrokerCore: ~Copyable {
     /// Milliseconds that the packet which is being handled was held.
     var heldTime: Int64 = 0
 
+    // What hooks decide: see BrokerCore+Asking.
+    let isGated: Bool
+    /// By the slot of their connection.
+    var asked: [Int32: Asked] = [:]
+    /// Of the burst that is being handled, and of the packet.
+    var verdicts: [PlacedVerdict] = []
+    var nextVerdict = 0
+    var verdict: PacketVerdict?
+    /// Why the PUBLISH that is being handled is not to be routed.
+    var refusal: ReasonCode?
+
     var isShuttingDown = false
     var hasStoreFailed = false
 
@@ -103,6 +114,7 @@ package struct BrokerCore: ~Copyable {
 
     package init(configuration: CoreConfiguration) {
         self.configuration = configuration
+        isGated = !configuration.asks.isEmpty
         tree = SubscriptionTree(seed: configuration.seed)
         loops = Array(repeating: LoopSlot(), count: configuration.loops)
         armSystemTimers()

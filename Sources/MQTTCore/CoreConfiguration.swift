@@ -15,6 +15,8 @@ package struct CoreConfiguration: Sendable {
     /// Milliseconds that a connection may take nothing of what it is sent.
     package var drainTime: Int64 = 60_000
     package var systemTopics = SystemTopicsConfiguration()
+    /// What is asked for before it is handled.
+    package var asks: Asks = []
     /// Whether what is acknowledged has to be committed first.
     package var isDurable = false
     /// Only for tests, which show that a simulation sees what is missing.

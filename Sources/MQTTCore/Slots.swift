@@ -53,6 +53,12 @@ struct ConnectionSlot: Sendable {
     var asksForExpiry = false
     /// Whether it is paused until more is committed: output alone does not resume it.
     var isPausedForCommit = false
+    /// Whether it waits for an answer to its question.
+    var isAsking = false
+    /// Whether CONNECT began an exchange of AUTH packets that is not over.
+    var isAuthenticating = false
+    /// Whether it came with an authentication method.
+    var hasAuthenticated = false
     /// Whether it is in its loop's list of connections that have more to be sent.
     var isHungry = false
     var isPumping = false

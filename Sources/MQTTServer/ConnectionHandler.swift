@@ -37,6 +37,8 @@ final class ConnectionHandler: ChannelDuplexHandler, ConnectionEnd {
     private var holdsTooMuch = false
     /// Bytes of a packet that have come since the core has last heard of this connection.
     private var bytesUntold = 0
+    /// Only where hooks decide of packets.
+    private var gate: PacketGate?
     /// Only where one client's packets are logged.
     private var trace: PacketTrace?
 
@@ -68,10 +70,12 @@ final class ConnectionHandler: ChannelDuplexHandler, ConnectionEnd {
             return context.close(promise: nil)
         }
         self.id = id
+        gate = driver.hooks.map { PacketGate($0, driver: driver, id: id, address: address) }
     }
 
     func channelInactive(context: ChannelHandlerContext) {
         self.context = nil
+        gate?.close()
         rest = ByteBuffer()
         holdRest()
         if id.slot >= 0 { driver.closed(id, closeReason) }
@@ -144,15 +148,21 @@ final class ConnectionHandler: ChannelDuplexHandler, ConnectionEnd {
         defer { isHandling = false }
         repeat {
             let burst = rest
+            let verdicts = gate?.look(at: burst) ?? []
             // What follows at once is written together with it.
             driver.turn(bytes: isFollowed ? 0 : burst.readableBytes) { [id] core, now in
-                core.receive(burst, from: id, at: now)
+                verdicts.isEmpty
+                    ? core.receive(burst, from: id, at: now) : core.receive(burst, verdicts, from: id, at: now)
             } applying: { received in
                 next = received.next
+                gate?.handled(received.consumed)
                 rest.moveReaderIndex(forwardBy: received.consumed)
                 keepRest()
             }
         } while !isClosing && next == .read && rest.readableBytes > 0 && rest.readableBytes >= wanted
+        if next == .ask && !isClosing, let question = driver.turn({ [id] core, _ in core.question(of: id) }) {
+            gate?.ask(question)
+        }
         if next == .again && !isClosing {
             let bound = NIOLoopBound(self, eventLoop: driver.eventLoop)
             driver.eventLoop.scheduleTask(in: LoopDriver.betweenTurns) { bound.value.goOn() }
@@ -256,6 +266,7 @@ final class ConnectionHandler: ChannelDuplexHandler, ConnectionEnd {
         guard !isClosing else { return }
         isClosing = true
         next = .ignore
+        gate?.close()
         rest = ByteBuffer()
         holdRest()
         let channel = context.channel

@@ -12,4 +12,5 @@
 @_exported import enum MQTTPackets.QoS
 @_exported import struct MQTTPackets.ReasonCode
 @_exported import struct MQTTPackets.SubscriptionOptions
+@_exported import struct MQTTPackets.Will
 @_exported import struct NIOCore.ByteBuffer

@@ -41,6 +41,8 @@ final class LoopDriver {
     let eventLoop: any EventLoop
     let core: SharedCore
     let receiveBuffers: ReceiveBuffers
+    /// Where they decide of what connections send.
+    let hooks: HookRunner?
     private let log: ConnectionLog
     private let hub: EventHub
     private var peers: [Peer] = []
@@ -61,9 +63,11 @@ final class LoopDriver {
         eventLoop: any EventLoop,
         core: SharedCore,
         receiveBuffers: ReceiveBuffers,
+        hooks: HookRunner?,
         log: ConnectionLog,
         hub: EventHub
     ) {
+        self.hooks = hooks
         self.index = index
         self.eventLoop = eventLoop
         self.core = core

@@ -21,15 +21,16 @@ import Darwin
 /// try await broker.run()
 /// ```
 public final class MQTTBroker: Service {
-    private let configuration: BrokerConfiguration
+    let configuration: BrokerConfiguration
     let store: any MessageStore
     let logger: Logger
     let core: SharedCore
+    let hooks: BrokerHooks
     let watch: StoreWatch
     let hub: EventHub
     let host: HostSide
     private let loops: Int
-    private let limits: Limits
+    let limits: Limits
     private let listening = ListeningState()
 
     /// Of Apus.
@@ -39,10 +40,12 @@ public final class MQTTBroker: Service {
     /// Files that are not connections.
     private static let filesKept: Int64 = 100
 
-    /// A broker that keeps what it acknowledges in `store`, and logs to `logger`. Nothing happens before `run()`.
+    /// A broker that keeps what it acknowledges in `store`, asks `hooks`, and logs to `logger`. Nothing happens before
+    /// `run()`.
     public init(
         configuration: BrokerConfiguration = BrokerConfiguration(),
         store: any MessageStore = VolatileStore(),
+        hooks: BrokerHooks = BrokerHooks(),
         logger: Logger = Logger(label: "apus")
     ) {
         if let limit = configuration.limits.firstOutOfRange {
@@ -57,11 +60,14 @@ public final class MQTTBroker: Service {
         precondition(configuration.metricsInterval > .zero, "an interval is longer than nothing")
         self.configuration = configuration
         self.store = store
+        self.hooks = hooks
         self.logger = logger
         loops = configuration.loops
         limits = Self.limits(configuration)
         watch = StoreWatch(store, configuration.logger(.broker, logger))
-        core = SharedCore(Self.coreConfiguration(configuration, limits, loops: loops, isDurable: store.isDurable))
+        core = SharedCore(
+            Self.coreConfiguration(configuration, limits, loops: loops, isDurable: store.isDurable, hooks)
+        )
         hub = EventHub(core: core)
         host = HostSide(core: core, hub: hub)
     }
@@ -166,7 +172,8 @@ public final class MQTTBroker: Service {
         _ configuration: BrokerConfiguration,
         _ limits: Limits,
         loops: Int,
-        isDurable: Bool
+        isDurable: Bool,
+        _ hooks: BrokerHooks
     ) -> CoreConfiguration {
         var core = CoreConfiguration()
         core.limits = limits
@@ -186,6 +193,7 @@ public final class MQTTBroker: Service {
         core.keepAliveMax = configuration.keepAliveMax
         core.responseInformation = configuration.responseInformation
         core.isDurable = isDurable
+        core.asks = hooks.asks
         return core
     }
 
@@ -201,6 +209,7 @@ public final class MQTTBroker: Service {
     ) async throws -> [LoopDriver.Peer] {
         let (core, hub) = (core, hub)
         let log = ConnectionLog(logger)
+        let hooks = hookRunner
         let receiveBuffers = ReceiveBuffers(bytesMax: limits.receiveBufferBytesInAllMax)
         var peers: [LoopDriver.Peer] = []
         for (index, loop) in loops.enumerated() {
@@ -210,6 +219,7 @@ public final class MQTTBroker: Service {
                     eventLoop: loop,
                     core: core,
                     receiveBuffers: receiveBuffers,
+                    hooks: hooks,
                     log: log,
                     hub: hub
                 )
