@@ -41,7 +41,7 @@ import Testing
             return .accepted
         }
         try await withBroker(testBroker(hooks: hooks)) { _, connect in
-            let reason = try await connect.refusal(Connect(version: version, clientID: "c", password: ByteBuffer()))
+            let reason = try await connect.refusal(Connect(version: version, clientID: "c", userName: "u"))
             #expect(try reason == ReasonCode.connectionRateExceeded.inConnack(version))
             #expect(calls.all.isEmpty)
         }

@@ -71,7 +71,8 @@ import Testing
                     #expect(try await client.next().kind == .pubcomp)
                 }
             }
-            #expect(log.hooks == ["authorizePublish"])
+            let isRepeated = qos == .exactlyOnce && version != .v5
+            #expect(log.hooks.count == (isRepeated ? 2 : 1))
             #expect(broker.statistics.publishRefused == 3)
             try await client.publish("t", "at most once")
             try await client.publish("free", "f")
