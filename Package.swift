@@ -21,6 +21,7 @@ let package = Package(
         .executable(name: "apus", targets: ["apus"]),
         .library(name: "MQTT", targets: ["MQTT"]),
         .library(name: "MQTTServer", targets: ["MQTTServer"]),
+        .library(name: "MQTTServerConfiguration", targets: ["MQTTServerConfiguration"]),
         .library(name: "MQTTPackets", targets: ["MQTTPackets"]),
         .library(name: "MQTTStore", targets: ["MQTTStore"]),
         .library(name: "MQTTStoreTesting", targets: ["MQTTStoreTesting"]),
@@ -34,6 +35,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-system.git", from: "1.8.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.13.0"),
+        .package(url: "https://github.com/apple/swift-configuration.git", from: "1.4.0", traits: []),
     ],
     targets: [
         // Pure: no I/O, clock, lock, task.
@@ -63,6 +65,14 @@ let package = Package(
             dependencies: [
                 "MQTTCore", "MQTTSessions", "MQTTStore", "MQTTTransport", "CApusPlatform", nio, posix, deque, logging,
                 metrics, lifecycle,
+            ],
+            swiftSettings: strict
+        ),
+        .target(
+            name: "MQTTServerConfiguration",
+            dependencies: [
+                "MQTTServer", "MQTTCore", "MQTTPackets",
+                .product(name: "Configuration", package: "swift-configuration"),
             ],
             swiftSettings: strict
         ),
@@ -127,6 +137,22 @@ let package = Package(
             packageAccess: false,
             swiftSettings: strict
         ),
+        .executableTarget(
+            name: "aedes-starter",
+            dependencies: ["MQTTServer"],
+            path: "Examples/AedesStarter",
+            exclude: ["starter.js"],
+            packageAccess: false,
+            swiftSettings: strict
+        ),
+        .executableTarget(
+            name: "mosca-starter",
+            dependencies: ["MQTTServer"],
+            path: "Examples/MoscaStarter",
+            exclude: ["starter.js"],
+            packageAccess: false,
+            swiftSettings: strict
+        ),
         // Tests.
         .testTarget(name: "MQTTPacketsTests", dependencies: ["MQTTPackets", nio], swiftSettings: strict),
         .testTarget(
@@ -164,6 +190,14 @@ let package = Package(
                 "MQTTServer", "MQTTCore", "MQTTStore", "MQTTStoreTesting", "MQTTJournal", "MQTTSessions", "MQTTPackets",
                 nio, posix, logging, lifecycle, metrics, system,
                 .product(name: "MetricsTestKit", package: "swift-metrics"),
+            ],
+            swiftSettings: strict
+        ),
+        .testTarget(
+            name: "MQTTServerConfigurationTests",
+            dependencies: [
+                "MQTTServerConfiguration", "MQTTServer",
+                .product(name: "Configuration", package: "swift-configuration"),
             ],
             swiftSettings: strict
         ),

@@ -36,7 +36,7 @@ final class Broker {
 
     func disconnect(_ id: ConnectionID) throws {
         try send(.disconnect(Disconnect(reasonCode: .success)), from: id)
-        core.closed(id, reason: "", at: 0)
+        core.closed(id, .closed, at: 0)
         _ = core.takeEvents()
         _ = core.takeDiscarded()
     }

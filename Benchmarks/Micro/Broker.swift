@@ -23,7 +23,7 @@ final class Broker {
         return id
     }
 
-    func close(_ id: ConnectionID) { core.closed(id, reason: "", at: now) }
+    func close(_ id: ConnectionID) { core.closed(id, .closed, at: now) }
 
     /// What is due within so many milliseconds happens.
     func pass(_ milliseconds: Int64) {

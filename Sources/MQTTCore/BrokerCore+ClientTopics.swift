@@ -11,7 +11,10 @@ extension BrokerCore {
             qos: .atMostOnce,
             isRetained: isRetained
         )
-        self.publish(Message(publish, publisher: nil, expiresAt: .max, seed: configuration.seed), publisher: -1)
+        self.publish(
+            Message(publish, publisher: nil, expiresAt: .max, seed: configuration.seed),
+            publisher: Publication.broker
+        )
     }
 
     private mutating func tell(_ what: String, _ payload: String) {

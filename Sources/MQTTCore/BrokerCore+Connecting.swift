@@ -4,31 +4,48 @@ import MQTTStore
 import NIOCore
 
 extension BrokerCore {
-    mutating func connectReceived(_ connect: Connect, _ c: Int) {
+    /// CONNECT, with what was decided of it where that was asked for.
+    mutating func connectReceived(_ connect: Connect, _ c: Int, _ answer: ConnectAnswer? = nil) {
         var connect = connect
         connections[c].version = connect.version
-        var properties = Properties()
-        if connect.properties[string: .authenticationMethod] != nil {
-            return refuse(c, .badAuthenticationMethod, version: connect.version)  // [MQTT-4.12.0-1]
-        }
-        guard connect.clientID.utf8.count <= limits.clientIDBytesMax else {
-            return refuse(c, .clientIdentifierNotValid, version: connect.version)
-        }
-        if connect.clientID.isEmpty {
-            guard connect.version == .v5 || connect.cleanStart else {
-                return refuse(c, .clientIdentifierNotValid, version: connect.version)  // [MQTT-3.1.3-8]
-            }
-            connect.clientID = assignedClientID()
-            properties[string: .assignedClientIdentifier] = connect.clientID  // [MQTT-3.2.2-16]
+        var properties = answer?.properties ?? Properties()
+        if let reason = identify(&connect, &properties) { return refuse(c, reason, version: connect.version) }
+        if let answer {
+            connections[c].client.username = answer.username
+            connections[c].client.attributes = answer.attributes
+        } else {
+            introduce(connect, c)
         }
         if let reason = refusal(of: connect) { return refuse(c, reason, version: connect.version) }
         let before = ticket
         takeOver(connect.clientID)
         let (s, isPresent) = beginSession(connect)
         begin(c, on: s, connect)
+        if isPresent, let answer { restrict(answer.subscriptions, s) }
         // CONNACK waits for all that this CONNECT has changed, and for the end of the session before a new one.
         if !isPresent || ticket > before { sessions[s].lastTicket = ticket }
         answerConnect(c, connect, sessionPresent: isPresent, properties)
+    }
+
+    /// From here on the client has a name.
+    mutating func introduce(_ connect: Connect, _ c: Int) {
+        connections[c].client.id = connect.clientID
+        connections[c].client.username = connect.userName
+        emit(c) { .clientConnecting($0) }
+    }
+
+    /// Gives the client an identifier that has none. Why it is refused where it can be none; nil where it can.
+    mutating func identify(_ connect: inout Connect, _ properties: inout Properties) -> ReasonCode? {
+        let hasMethod = connect.properties[string: .authenticationMethod] != nil
+        if hasMethod && !configuration.asks.contains(.authentication) {
+            return .badAuthenticationMethod  // [MQTT-4.12.0-1]
+        }
+        guard connect.clientID.utf8.count <= limits.clientIDBytesMax else { return .clientIdentifierNotValid }
+        guard connect.clientID.isEmpty else { return nil }
+        guard connect.version == .v5 || connect.cleanStart else { return .clientIdentifierNotValid }  // [MQTT-3.1.3-8]
+        connect.clientID = assignedClientID()
+        properties[string: .assignedClientIdentifier] = connect.clientID  // [MQTT-3.2.2-16]
+        return nil
     }
 
     /// Why a CONNECT is refused that is in order otherwise; nil where it is not.
@@ -52,6 +69,8 @@ extension BrokerCore {
         // Deterministic under the seed, and hard to guess for who does not know it.
         var bytes: [UInt8] = []
         withUnsafeBytes(of: nextIncarnation) { bytes += $0 }
+        // Another may be assigned before a session begins with this one.
+        if isGated { nextIncarnation += 1 }
         let high = TopicHash.hash(bytes.span, seed: configuration.seed)
         let low = TopicHash.hash(bytes.span, seed: configuration.seed ^ 0x5851_F42D_4C95_7F2D)
         return "apus-" + String(high, radix: 36) + String(low, radix: 36)
@@ -62,6 +81,7 @@ extension BrokerCore {
         guard let s = sessionOfClient[Array(clientID.utf8)] else { return }
         let connection = sessions[Int(s)].connection
         guard connection >= 0 else { return }
+        emit(Int(connection)) { .sessionTakenOver($0) }
         disconnect(Int(connection), .sessionTakenOver, explanation: "session taken over")
     }
 
@@ -130,6 +150,7 @@ extension BrokerCore {
     private mutating func begin(_ c: Int, on s: Int, _ connect: Connect) {
         pendingCount -= 1
         connections[c].session = Int32(s)
+        connections[c].connectedAt = now
         sessions[s].connection = Int32(c)
         sessions[s].state.connectionBegan()
         sessions[s].isUnreadable = false
@@ -199,18 +220,15 @@ extension BrokerCore {
         let connack = Connack(sessionPresent: sessionPresent, reasonCode: .success, properties: properties)
         guard fits(.connack(connack), c) else {
             _ = takeWill(session(of: c))  // the connection was never accepted
-            return end(c, reason: "not even CONNACK fits into the client's maximum packet size")  // [MQTT-3.1.2-24]
+            let explanation = "not even CONNACK fits into the client's maximum packet size"
+            return end(c, .broker(.packetTooLarge, explanation: explanation))  // [MQTT-3.1.2-24]
         }
-        events.append(
-            .connected(
-                clientID: connect.clientID,
-                address: connections[c].address,
-                version: connect.version,
-                sessionPresent: sessionPresent,
-                keepAlive: connect.keepAlive
-            )
-        )
-        let ticket = awaited(sessions[session(of: c)].lastTicket, .connack)
+        if !connections[c].isHost {
+            let client = connections[c].client
+            events.append(.connected(client, sessionPresent: sessionPresent, keepAlive: connect.keepAlive))
+        }
+        emit(c) { .clientConnected($0) }
+        let ticket = connections[c].isHost ? 0 : awaited(sessions[session(of: c)].lastTicket, .connack)
         if ticket > committed {
             // Nothing else enters the send buffer before CONNACK, and it waits for all that the session ever changed.
             connections[c].state = .awaitingCommit
@@ -228,8 +246,9 @@ extension BrokerCore {
         statistics.clientsMaximum = max(statistics.clientsMaximum, statistics.clientsConnected)
         armConnectionTimer(c)
         touch(c)
+        connections[c].readyAt = sessions[session(of: c)].state.outbound.end
         pump(c)
-        tellClientCame(sessions[session(of: c)].state.clientID)
+        if !connections[c].isHost { tellClientCame(sessions[session(of: c)].state.clientID) }
     }
 
     mutating func disconnectReceived(_ disconnect: Disconnect, _ c: Int) throws(DecodingError) {
@@ -245,7 +264,7 @@ extension BrokerCore {
         }
         if disconnect.reasonCode == .success { _ = takeWill(s) }  // [MQTT-3.14.4-3]
         let before = ticket
-        end(c, reason: "client disconnected")
+        end(c, .client(disconnect.reasonCode))
         // Who sees the close knows that the will is gone and that the expiry counts.
         waitToClose(c, for: max(ticket > before ? ticket : 0, sessions[s].lastTicket))
     }
@@ -255,7 +274,7 @@ extension BrokerCore {
         connections[c].version = version
         let connack = Connack(sessionPresent: false, reasonCode: reason)  // [MQTT-3.2.2-6]
         write(.connack(connack), to: c)
-        end(c, reason: "refused: \(reason)")
+        end(c, .broker(reason, explanation: "refused: \(reason)"))
     }
 
     /// The same for a connection that may have gone.
@@ -283,14 +302,15 @@ extension BrokerCore {
             }
             write(packet, to: c)
         }
-        end(c, reason: explanation)
+        end(c, .broker(reason, explanation: explanation))
     }
 
     /// Parts connection and session; the transport closes once the output is written.
-    mutating func end(_ c: Int, reason: String) {
+    mutating func end(_ c: Int, _ reason: DisconnectReason) {
         let s = Int(connections[c].session)
         let hadVersion = connections[c].state != .awaitingConnect || s >= 0
         let wasConnected = connections[c].state == .connected
+        let wasAccepted = wasConnected || connections[c].state == .awaitingCommit
         // One with a session has paid what it owed.
         if connections[c].state == .awaitingConnect && s < 0 { pendingCount -= 1 }
         connections[c].state = .closing
@@ -298,19 +318,16 @@ extension BrokerCore {
         connections[c].waiting.removeAll()
         connections[c].uncommittedBytes = 0
         if !held.isEmpty { dropHeld(c) }
+        if isGated { dropQuestion(c) }
         touch(c)
         let clientID = s >= 0 ? sessions[s].state.clientID : ""
-        events.append(
-            .disconnected(
-                clientID: clientID,
-                address: connections[c].address,
-                version: hadVersion ? connections[c].version : nil,
-                reason: reason
-            )
-        )
+        if !connections[c].isHost {
+            events.append(.disconnected(connections[c].client, hadConnect: hadVersion, reason))
+        }
+        emitEnded(c, reason, wasAccepted: wasAccepted)
         if wasConnected { statistics.clientsConnected -= 1 }
         if s >= 0 { connectionEnded(of: s) }
-        if wasConnected { tellClientWent(clientID) }
+        if wasConnected && !connections[c].isHost { tellClientWent(clientID) }
     }
 
     private mutating func connectionEnded(of s: Int) {

@@ -39,7 +39,7 @@ extension BrokerCore {
         let qos = min(view.qos, receiver.qos)  // [MQTT-3.8.4-8]
         let isRetained = receiver.retainAsPublished && view.isRetained  // [MQTT-3.3.1-12] [MQTT-3.3.1-13]
         if qos == .atMostOnce {
-            deliverAtMostOnce(bytes, view, publication, s, isRetained, identifiers)
+            deliverAtMostOnce(bytes, view, &publication, s, isRetained, identifiers)
             return true
         }
         return enqueue(makeMessage(&publication, bytes, view), qos, isRetained, identifiers, group: group, s)
@@ -48,17 +48,18 @@ extension BrokerCore {
     private mutating func deliverAtMostOnce(
         _ bytes: Span<UInt8>,
         _ view: PublishView,
-        _ publication: Publication,
+        _ publication: inout Publication,
         _ s: Int,
         _ isRetained: Bool,
         _ identifiers: [UInt32]
     ) {
         let c = Int(sessions[s].connection)
         guard c >= 0 else {
-            return drop(sessions[s].isOver ? .sessionEnded : .offline, s, bytes: view.payload.count)
+            let cause: DropCause = sessions[s].isOver ? .sessionEnded : .offline
+            return drop(cause, s, bytes: view.payload.count, of: observedMessage(&publication, bytes, view))
         }
         guard connections[c].state == .connected, takesMore(c) else {
-            return drop(.backlog, s, bytes: view.payload.count)
+            return drop(.backlog, s, bytes: view.payload.count, of: observedMessage(&publication, bytes, view))
         }
         let head = PublishHead(firstByte: 0x30 | (isRetained ? 1 : 0), packetID: 0, version: connections[c].version)
         let isSent = send(
@@ -71,7 +72,10 @@ extension BrokerCore {
             publication.topicHash,
             c
         )
-        if isSent { statistics.copiesCompleted &+= 1 } else { drop(.tooLarge, s, bytes: view.payload.count) }
+        guard isSent else {
+            return drop(.tooLarge, s, bytes: view.payload.count, of: observedMessage(&publication, bytes, view))
+        }
+        statistics.copiesCompleted &+= 1
     }
 
     /// Whether there is room in a connection's send buffer for another message.
@@ -115,6 +119,7 @@ extension BrokerCore {
         connections[c].output.appendPublish(head, identifiers, bytes, view, sharing: shared)
         wrote(c, since: before)
         statistics.publishSent &+= 1
+        connections[c].publishSent &+= 1
         statistics.publishBytesSent &+= UInt64(view.payload.count)
         return true
     }
@@ -129,11 +134,11 @@ extension BrokerCore {
         _ s: Int
     ) -> Bool {
         guard !sessions[s].isOver else {
-            drop(.sessionEnded, s, bytes: message.view.payload.count)
+            drop(.sessionEnded, s, bytes: message.view.payload.count, of: message)
             return true
         }
         guard hasRoom(s) || dropExpired(s) || makeRoom(s, bytes: message.bytesHeld) else {
-            drop(.queueFull, s, bytes: message.view.payload.count)
+            drop(.queueFull, s, bytes: message.view.payload.count, of: message)
             return false
         }
         if configuration.isDurable { change(s, queueing: message, qos, isRetained, identifiers, group) }
@@ -189,7 +194,7 @@ extension BrokerCore {
         while let oldest = sessions[s].state.outbound.oldestUnsent, oldest.expiresAt <= now {
             guard let dropped = withQueue(s, { $0.outbound.dropOldest() }) else { return false }
             budget -= 1
-            drop(.expired, s, bytes: dropped.payloadBytes)  // [MQTT-3.3.2-5]
+            drop(.expired, s, bytes: dropped.payloadBytes, of: oldest)  // [MQTT-3.3.2-5]
             changeFinished(dropped.number, s)
             if hasRoom(s) { return true }
         }
@@ -206,8 +211,9 @@ extension BrokerCore {
             // Where it is all queues together that are full, this one gives no more than what it takes.
             let enough = sessions[s].state.outbound.bytesQueued - bytes
             while !hasRoom(s) && !(hasRoomOfItsOwn(s) && sessions[s].state.outbound.bytesQueued <= enough) {
+                let oldestMessage = isObserved ? sessions[s].state.outbound.oldestUnsent : nil
                 guard let oldest = withQueue(s, { $0.outbound.dropOldest() }) else { return false }
-                drop(.queueFull, s, bytes: oldest.payloadBytes)
+                drop(.queueFull, s, bytes: oldest.payloadBytes, of: oldestMessage)
                 changeFinished(oldest.number, s)
             }
             return true
@@ -236,18 +242,6 @@ extension BrokerCore {
         return value
     }
 
-    /// Counts copies that do not reach their receiver; -1 where there is no one session.
-    mutating func drop(_ cause: DropCause, _ s: Int, count: Int = 1, bytes: Int) {
-        guard count > 0 else { return }
-        statistics.dropped.count(cause, UInt64(count))
-        statistics.publishBytesDropped &+= UInt64(bytes)
-        guard s >= 0, !sessions[s].isFree else { return dropsOfNobody.count(cause, UInt64(count)) }
-        sessions[s].drops.count(cause, UInt64(count))
-        guard !sessions[s].isDropping else { return }
-        sessions[s].isDropping = true
-        dropping.append(Int32(s))
-    }
-
     /// Sends what quota, commit and send buffer allow: redeliveries, then the queue, then retained messages still owed.
     ///
     /// A replay's step queues a message, which asks for a pump again: the one that runs already goes on with it.
@@ -258,6 +252,7 @@ extension BrokerCore {
         pump(s, c)
         if sessions[s].state.outbound.stored.count > 0 { requestPage(s) }
         connections[c].isPumping = false
+        if !connections[c].isReady { becomeReadyIfDrained(s, c) }
     }
 
     private mutating func pump(_ s: Int, _ c: Int) {
@@ -305,7 +300,7 @@ extension BrokerCore {
         }
         // What was begun is completed, although expired [MQTT-4.3.3-7].
         if message.expiresAt <= now && !entry.isBegun {
-            drop(.expired, s, bytes: message.view.payload.count)  // [MQTT-3.3.2-5]
+            drop(.expired, s, bytes: message.view.payload.count, of: message)  // [MQTT-3.3.2-5]
             finish(entry.number, s)
             return false
         }
@@ -329,7 +324,7 @@ extension BrokerCore {
         if isSent {
             sessions[s].state.outbound.published()
         } else {
-            drop(.tooLarge, s, bytes: message.view.payload.count)
+            drop(.tooLarge, s, bytes: message.view.payload.count, of: message)
             if entry.isBegun && entry.qos == .exactlyOnce { retire(head.packetID, s) }
             finish(entry.number, s)
         }
@@ -345,8 +340,10 @@ extension BrokerCore {
 
     mutating func pubackReceived(_ answer: Acknowledgement, _ c: Int) {
         let s = session(of: c)
+        let message = awaitingAcknowledgement(answer, s)
         guard case .finished(let number) = withQueue(s, { $0.pubackReceived(answer.packetID) }) else { return }
         statistics.copiesCompleted &+= 1
+        emitDelivered(message, c)
         changeFinished(number, s)
         pump(c)
     }
@@ -354,12 +351,14 @@ extension BrokerCore {
     mutating func pubrecReceived(_ received: Acknowledgement, _ c: Int) {
         let s = session(of: c)
         let isError = received.reasonCode.isError
+        let message = awaitingAcknowledgement(received, s)
         switch withQueue(s, { $0.pubrecReceived(received.packetID, isError: isError) }) {
         case .finished(let number):
             statistics.copiesCompleted &+= 1
             changeFinished(number, s)
             pump(c)
         case .release(let number):
+            emitDelivered(message, c)
             change(s) { .received(incarnation: $0, number: number) }
             sendAnswer(c, .pubrel, received.packetID, .success, s)
         case .unknown:

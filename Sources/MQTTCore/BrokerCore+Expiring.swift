@@ -46,7 +46,7 @@ extension BrokerCore {
 
     private mutating func acceptedDue(_ id: ConnectionID) {
         guard let c = index(id), connections[c].state == .awaitingConnect, held[Int32(c)] == nil else { return }
-        end(c, reason: "no CONNECT in time")
+        end(c, .broker(.maximumConnectTime, explanation: "no CONNECT in time"))
     }
 
     /// One timer, for as long as the connection is not writable.
@@ -59,7 +59,8 @@ extension BrokerCore {
     private mutating func drainDue(_ id: ConnectionID) {
         guard let c = index(id), connections[c].state == .connected else { return }
         connections[c].isDrainArmed = false
-        guard !connections[c].isWritable else { return }
+        // Host code may be as slow as it likes: it has its own bound.
+        guard !connections[c].isWritable, !connections[c].isHost else { return }
         guard now - connections[c].lastWritable >= configuration.drainTime else { return armDrainTimer(c) }
         disconnect(c, .quotaExceeded, explanation: "takes nothing of what it is sent")
     }
@@ -138,6 +139,7 @@ extension BrokerCore {
             timers.insert(Timer(due: now + Self.graceOfKeepAlive, kind: .connection(id)))
             return
         }
+        emit(c) { .keepAliveTimeout($0) }
         disconnect(c, .keepAliveTimeout, explanation: ReasonCode.keepAliveTimeout.description)  // [MQTT-3.1.2-22]
     }
 
@@ -158,6 +160,7 @@ extension BrokerCore {
         if let due = sessions[s].willDue, due <= now { publishWill(of: s) }
         if let due = sessions[s].endDue, due <= now {
             statistics.sessionsExpired &+= 1
+            if isObserved { observed.append(.sessionExpired(clientID: sessions[s].state.clientID)) }
             endSession(s)
         } else {
             armSessionTimer(s)

@@ -54,8 +54,10 @@ extension BrokerCore {
             kind: kind,
             grows: grows,
             bytes: bytes.buffer(in: at..<(at &+ header.packetBytes)),
-            since: now
+            since: now,
+            verdict: verdict
         )
+        verdict = nil
         if isBehind || statistics.heldBytes < limits.uncommittedBytesInAllMax {
             hold(packet, c)
         } else {
@@ -113,7 +115,7 @@ extension BrokerCore {
         }
         connections[c].version = connect.version
         if held[Int32(c)] == nil {
-            hold(HeldPacket(kind: .connect, grows: true, bytes: ByteBuffer(), since: now), c)
+            hold(HeldPacket(kind: .connect, grows: true, bytes: ByteBuffer(), since: now, verdict: nil), c)
         }
         return true
     }
@@ -155,6 +157,7 @@ extension BrokerCore {
     private mutating func handle(_ packet: HeldPacket, _ c: Int) throws(DecodingError) {
         heldTime = now - packet.since
         defer { heldTime = 0 }
+        verdict = packet.verdict
         let bytes = packet.bytes.readableBytesUInt8Span
         guard let header = try FixedHeader.read(bytes, at: 0, packetBytesMax: limits.packetBytesMax) else { return }
         budget &-= 1
@@ -248,8 +251,13 @@ struct HeldPacket: Sendable {
     let bytes: ByteBuffer
     /// Milliseconds.
     let since: Int64
+    let verdict: PacketVerdict?
 
-    var bytesHeld: Int { MemoryLayout<HeldPacket>.stride + bytes.storageCapacity }
+    var bytesHeld: Int {
+        var replacedBytes = 0
+        if case .replaced(let packet)? = verdict { replacedBytes = packet.storageCapacity }
+        return MemoryLayout<HeldPacket>.stride + bytes.storageCapacity + replacedBytes
+    }
 }
 
 /// What is held of one connection.

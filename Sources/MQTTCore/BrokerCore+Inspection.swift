@@ -36,16 +36,20 @@ extension BrokerCore {
         let slots = page * Self.sessionsOfPage..<(page + 1) * Self.sessionsOfPage
         guard slots.lowerBound < sessions.count else { return nil }
         return slots.clamped(to: sessions.indices).compactMap { s in
-            let outbound = sessions[s].state.outbound
-            guard !sessions[s].isFree, outbound.unfinished > 0 || sessions[s].drops.total > 0 else { return nil }
-            return SessionQueue(
-                clientID: sessions[s].state.clientID,
-                isConnected: sessions[s].connection >= 0,
-                messages: outbound.unfinished,
-                bytes: outbound.bytesQueued,
-                dropped: sessions[s].drops
-            )
+            guard !sessions[s].isFree else { return nil }
+            let queue = queue(s)
+            return queue.messages > 0 || queue.dropped.total > 0 ? queue : nil
         }
+    }
+
+    func queue(_ s: Int) -> SessionQueue {
+        SessionQueue(
+            clientID: sessions[s].state.clientID,
+            isConnected: sessions[s].connection >= 0,
+            messages: sessions[s].state.outbound.unfinished,
+            bytes: sessions[s].state.outbound.bytesQueued,
+            dropped: sessions[s].drops
+        )
     }
 
     /// Whether packets from this connection are still handled.

@@ -59,9 +59,12 @@ extension BrokerCore {
             statistics.unsentBytes -= bytes
             statistics.unsentPackets -= packets
             statistics.bytesSent &+= UInt64(bytes)
+            connections[c].bytesSent &+= UInt64(bytes)
             statistics.packetsSent &+= UInt64(packets)
             let chunks = connections[c].output.take()
-            let resumes = connections[c].isReadingPaused && !connections[c].isPausedForCommit && !closes
+            let resumes =
+                connections[c].isReadingPaused && !connections[c].isPausedForCommit && !closes
+                && !connections[c].isAsking
             if resumes { connections[c].isReadingPaused = false }
             output.append(OutputEntry(connection: id(c), chunks: chunks, closes: closes, resumes: resumes))
         }

@@ -12,6 +12,7 @@ extension BrokerCore {
 
     mutating func publishReceived(_ bytes: Span<UInt8>, _ view: PublishView, _ c: Int) throws(DecodingError) {
         statistics.publishReceived &+= 1
+        connections[c].publishReceived &+= 1
         statistics.publishBytesReceived &+= UInt64(view.payload.count)
         guard view.needsRewriting else { return try publishReceived(bytes, view, expiresAt: expiry(nil), c) }
         if view.hasSubscriptionIdentifiers {
@@ -36,7 +37,7 @@ extension BrokerCore {
 
     /// When a message expires that came now with this interval, or without one.
     @inline(__always)
-    private func expiry(_ interval: UInt32?) -> Int64 {
+    func expiry(_ interval: UInt32?) -> Int64 {
         let most = limits.messageExpiryMax
         guard let seconds = interval.map({ min(Int($0), most) }) ?? (most == Limits.never ? nil : most) else {
             return .max
@@ -105,6 +106,7 @@ extension BrokerCore {
         expiresAt: Int64,
         _ s: Int
     ) -> ReasonCode {
+        if isGated, let refusal { return refuse(refusal) }
         let topic = bytes.extracting(view.topic)
         if topic[0] == Topics.dollar, Self.isReserved(bytes.string(in: view.topic)) { return refuse(.notAuthorized) }
         guard isWithinLimits(topic) else { return refuse(.topicNameInvalid) }
@@ -168,6 +170,9 @@ extension BrokerCore {
             expiresAt: expiresAt,
             topicHash: hash
         )
+        if isObserved && (s != Publication.broker || !view.isRetained) {
+            emitPublished(makeMessage(&publication, bytes, view), publisher: s)
+        }
         var outcome = RouteOutcome()
         if view.isRetained {
             let isRetained = retain(bytes, view, &publication)
@@ -184,11 +189,10 @@ extension BrokerCore {
         }
         for at in route.receivers.indices {
             let receiver = route.receivers[at]
-            let isPublisher = Int(receiver.session) == s
             switch receiver.scope {
             case .always: break
-            case .unlessPublisher: if isPublisher { continue }
-            case .ifPublisher: if !isPublisher { continue }
+            case .unlessPublisher: if isPublisher(s, receiver) { continue }
+            case .ifPublisher: if !isPublisher(s, receiver) { continue }
             }
             outcome.copies += 1
             let identifiers = route.identifiers(of: receiver)
@@ -203,6 +207,14 @@ extension BrokerCore {
         return outcome
     }
 
+    /// Host code is one publisher, and the one receiver of all that it subscribes to.
+    @inline(__always)
+    private func isPublisher(_ s: Int, _ receiver: Receiver) -> Bool {
+        let r = Int(receiver.session)
+        guard s == Publication.host else { return r == s }
+        return sessions[r].connection >= 0 && connections[Int(sessions[r].connection)].isHost
+    }
+
     /// False where there is no room for it. What the broker says of itself is neither limited nor stored.
     private mutating func retain(
         _ bytes: Span<UInt8>,
@@ -210,7 +222,7 @@ extension BrokerCore {
         _ publication: inout Publication
     ) -> Bool {
         let topic = bytes.extracting(view.topic)
-        let isOwn = publication.publisher < 0
+        let isOwn = publication.publisher == Publication.broker
         if view.payload.isEmpty {
             if retained.remove(topic) != nil {  // [MQTT-3.3.1-6]
                 change(.retainedCleared(topic: topic.string(in: 0..<topic.count)))
@@ -219,7 +231,7 @@ extension BrokerCore {
         }
         let message = makeMessage(&publication, bytes, view)
         guard isOwn || hasRoomToRetain(message, topic) else {
-            drop(.notRetained, -1, bytes: view.payload.count)
+            drop(.notRetained, -1, bytes: view.payload.count, of: message)
             // What was there before is not the topic's last message any more.
             if retained.remove(topic) != nil { change(.retainedCleared(topic: message.topic)) }
             return false
@@ -249,7 +261,7 @@ extension BrokerCore {
         toOneOf group: Int32
     ) -> Bool {
         guard let member = selectMember(group, qos: view.qos) else {
-            drop(.noMember, -1, bytes: view.payload.count)
+            drop(.noMember, -1, bytes: view.payload.count, of: observedMessage(&publication, bytes, view))
             return true
         }
         let subscription = tree.subscriptions[Int(member)]
@@ -278,6 +290,7 @@ extension BrokerCore {
             seed: configuration.seed
         )
         publish(message, publisher: s)
+        if isObserved { observed.append(.willSent(message, of: sessions[s].state.clientID)) }
     }
 
     /// The message in storage of its own, made once for all receivers that need it.
@@ -327,9 +340,14 @@ struct Publication {
     var message: Message?
     /// A large payload that goes to several connections now, once for all of them.
     var sharedPayload: ByteBuffer?
+    /// The session; or who has none.
     let publisher: Int
     let expiresAt: Int64
     let topicHash: UInt64
+
+    /// What the broker says of itself is neither limited nor stored.
+    static var broker: Int { -1 }
+    static var host: Int { -2 }
 
     init(message: Message?, publisher: Int, expiresAt: Int64, topicHash: UInt64) {
         self.message = message
@@ -340,7 +358,7 @@ struct Publication {
 
     /// A message that was kept: retained, or queued for another.
     init(_ message: Message) {
-        self.init(message: message, publisher: -1, expiresAt: message.expiresAt, topicHash: message.topicHash)
+        self.init(message: message, publisher: Self.broker, expiresAt: message.expiresAt, topicHash: message.topicHash)
         sharedPayload = message.largePayload
     }
 }

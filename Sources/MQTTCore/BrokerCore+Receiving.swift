@@ -8,6 +8,8 @@ package struct Received: Sendable, Equatable {
         case read
         /// The turn's budget is used up; call again with the rest, after others had their turn.
         case again
+        /// Keep the rest: the packet that it begins with has a question, and reading goes on once it is answered.
+        case ask
         /// Keep the rest and do not read on before an output entry resumes.
         case wait
         /// Nothing that still comes is looked at.
@@ -27,9 +29,11 @@ extension BrokerCore {
         }
         connections[c].lastReceived = now
         connections[c].isSuspect = false
+        guard !connections[c].isAsking else { return wait(c, consumed: 0) }
         budget = limits.deliveriesPerTurn
         let received = receive(burst.readableBytesUInt8Span, c)
         statistics.bytesReceived &+= UInt64(received.consumed)
+        connections[c].bytesReceived &+= UInt64(received.consumed)
         return received
     }
 
@@ -67,6 +71,7 @@ extension BrokerCore {
                 fail(c, error, bytes, at)
             }
         }
+        if connections[c].isAsking { return wait(c, consumed: at, next: .ask) }
         if connections[c].state == .awaitingConnect && held[Int32(c)] != nil { return wait(c, consumed: at) }
         connections[c].partSince = at < bytes.count ? now : 0
         return connections[c].state == .closing
@@ -98,11 +103,11 @@ extension BrokerCore {
         connections[c].isPausedForCommit = true
     }
 
-    private mutating func wait(_ c: Int, consumed: Int) -> Received {
+    private mutating func wait(_ c: Int, consumed: Int, next: Received.Next = .wait) -> Received {
         connections[c].isReadingPaused = true
         // Of a packet that is not read nobody knows how much has come.
         connections[c].partSince = 0
-        return Received(consumed: consumed, next: .wait)
+        return Received(consumed: consumed, next: next)
     }
 
     /// Handles the packet that begins at `at`, and gives its length; nil while it is not whole.
@@ -115,6 +120,7 @@ extension BrokerCore {
         let kind = try PacketDecoder.checkFlags(header, version: version)
         try checkSize(header, kind)
         guard bytes.count &- at >= header.packetBytes else { return nil }
+        if isGated, !(try decide(bytes, at: at, header, kind, c)) { return nil }
         budget &-= 1
         statistics.packetsReceived &+= 1
         if isHolding, try hold(bytes, at: at, header, kind, c) { return header.packetBytes }
@@ -131,6 +137,7 @@ extension BrokerCore {
         _ kind: PacketKind,
         _ c: Int
     ) throws(DecodingError) {
+        if isGated, let verdict { return try handle(bytes, at: at, header, kind, verdict, c) }
         let version = connections[c].version
         switch kind {
         case .publish:
@@ -166,10 +173,8 @@ extension BrokerCore {
 
     /// The first packet has to be CONNECT, and is looked at as such from its first byte [MQTT-3.1.0-1].
     private mutating func receiveFirst(_ bytes: Span<UInt8>, at: Int, _ c: Int) throws(DecodingError) -> Int? {
-        guard bytes[at] == PacketKind.connect.rawValue << 4 else { throw .protocolError("first packet is no CONNECT") }
-        let packetBytesMax = min(limits.connectBytesMax, limits.packetBytesMax)
-        guard let header = try FixedHeader.read(bytes, at: at, packetBytesMax: packetBytesMax) else { return nil }
-        guard bytes.count - at >= header.packetBytes else { return nil }
+        if isGated { return try receiveFirstAsked(bytes, at: at, c: c) }
+        guard let header = try connectHeader(bytes, at: at) else { return nil }
         let wasHeld = !held.isEmpty && held[Int32(c)] != nil
         if !wasHeld {
             statistics.packetsReceived &+= 1
@@ -180,6 +185,15 @@ extension BrokerCore {
             connectReceived(connect, c)
         }
         return header.packetBytes
+    }
+
+    /// Nil while CONNECT is not whole.
+    func connectHeader(_ bytes: Span<UInt8>, at: Int) throws(DecodingError) -> FixedHeader? {
+        guard bytes[at] == PacketKind.connect.rawValue << 4 else { throw .protocolError("first packet is no CONNECT") }
+        let packetBytesMax = min(limits.connectBytesMax, limits.packetBytesMax)
+        let header = try FixedHeader.read(bytes, at: at, packetBytesMax: packetBytesMax)
+        guard let header, bytes.count - at >= header.packetBytes else { return nil }
+        return header
     }
 
     private mutating func received(_ answer: Acknowledgement, _ kind: PacketKind, _ c: Int) {
@@ -193,9 +207,11 @@ extension BrokerCore {
 
     private mutating func received(_ packet: Packet, _ c: Int) throws(DecodingError) {
         switch packet {
-        case .subscribe(let subscribe): try subscribeReceived(subscribe, c)
+        case .subscribe(let subscribe): try subscribeReceived(subscribe, [], c)
         case .unsubscribe(let unsubscribe): unsubscribeReceived(unsubscribe, c)
-        case .pingreq: answer(c, .pingresp)
+        case .pingreq:
+            emit(c) { .pingReceived($0) }
+            answer(c, .pingresp)
         case .disconnect(let disconnect): try disconnectReceived(disconnect, c)
         case .auth:
             // Without a hook no method was ever agreed upon, so AUTH has no place here (4.12).
@@ -217,7 +233,7 @@ extension BrokerCore {
         } else if level == ProtocolVersion.v5.rawValue {
             refuse(c, error.reasonCode, version: .v5)
         } else {
-            end(c, reason: error.explanation)  // [MQTT-3.1.4-1]
+            end(c, .broker(error.reasonCode, explanation: error.explanation))  // [MQTT-3.1.4-1]
         }
     }
 

@@ -3,26 +3,33 @@ import MQTTRouting
 import MQTTStore
 
 extension BrokerCore {
-    mutating func subscribeReceived(_ subscribe: Subscribe, _ c: Int) throws(DecodingError) {
-        let s = session(of: c)
-        let clientID = sessions[s].state.clientID
+    func checkNoLocal(_ subscribe: Subscribe) throws(DecodingError) {
         for filter in subscribe.filters where filter.options.noLocal && filter.filter.hasPrefix("$share/") {
             throw .protocolError("No Local on a shared subscription")  // [MQTT-3.8.3-4]
         }
+    }
+
+    /// `refused` has a reason for each filter that is not to be had; it is empty where nobody was asked.
+    mutating func subscribeReceived(_ subscribe: Subscribe, _ refused: [ReasonCode?], _ c: Int) throws(DecodingError) {
+        let s = session(of: c)
+        let clientID = sessions[s].state.clientID
+        try checkNoLocal(subscribe)
         let identifier = subscribe.properties[integer: .subscriptionIdentifier] ?? 0
         var reasonCodes: [ReasonCode] = []
-        for filter in subscribe.filters {
+        for (number, filter) in subscribe.filters.enumerated() {
             budget -= 1
-            reasonCodes.append(self.subscribe(filter, identifier, s))  // [MQTT-3.8.4-6]
+            let refusal = refused.isEmpty ? nil : refused[number]
+            reasonCodes.append(refusal ?? self.subscribe(filter, identifier, s))  // [MQTT-3.8.4-6]
         }
         let suback = Suback(packetID: subscribe.packetID, reasonCodes: reasonCodes)
         pauseForReplays(s, c)
         answer(c, .suback(suback), after: awaited(sessions[s].lastTicket, .suback))
         pump(c)
+        emitSubscribed(c, subscribe.filters, reasonCodes)
         tellSubscribed(subscribe, reasonCodes, clientID)
     }
 
-    private mutating func subscribe(_ wanted: Subscribe.Filter, _ identifier: UInt32, _ s: Int) -> ReasonCode {
+    mutating func subscribe(_ wanted: Subscribe.Filter, _ identifier: UInt32, _ s: Int) -> ReasonCode {
         guard let filter = ParsedFilter(wanted.filter) else { return .topicFilterInvalid }
         let key = Array(wanted.filter.utf8)
         guard key.count <= limits.topicBytesMax, isWithinLimits(filter.filter.span) else { return .topicFilterInvalid }
@@ -79,28 +86,36 @@ extension BrokerCore {
     mutating func unsubscribeReceived(_ unsubscribe: Unsubscribe, _ c: Int) {
         let s = session(of: c)
         let clientID = sessions[s].state.clientID
-        var reasonCodes: [ReasonCode] = []
-        var groups: Set<UInt32> = []
-        for filter in unsubscribe.filters {
-            budget -= 1
-            let key = Array(filter.utf8)
-            guard let number = sessions[s].subscriptions.removeValue(forKey: key), let parsed = ParsedFilter(filter)
-            else {
-                reasonCodes.append(ParsedFilter(filter) == nil ? .topicFilterInvalid : .noSubscriptionExisted)
-                continue
-            }
-            let group = tree.subscriptions[Int(number)].shared
-            if group >= 0 { groups.insert(tree.groups[Int(group)].id) }
-            tree.remove(number)
-            count(parsed, bytes: key.count, s, -1)
-            endReplay(key, s)
-            change(s) { .unsubscribed(incarnation: $0, filter: filter) }
-            reasonCodes.append(.success)
-        }
-        if !groups.isEmpty { redistribute(from: s, onlyUnsent: true) { groups.contains($0) } }
+        let reasonCodes = self.unsubscribe(unsubscribe.filters, s)
         let unsuback = Unsuback(packetID: unsubscribe.packetID, reasonCodes: reasonCodes)
         answer(c, .unsuback(unsuback), after: awaited(sessions[s].lastTicket, .unsuback))
+        emitUnsubscribed(c, unsubscribe.filters, reasonCodes)
         tellUnsubscribed(unsubscribe, reasonCodes, clientID)
+    }
+
+    mutating func unsubscribe(_ filters: [String], _ s: Int) -> [ReasonCode] {
+        var reasonCodes: [ReasonCode] = []
+        var groups: Set<UInt32> = []
+        for filter in filters {
+            budget -= 1
+            reasonCodes.append(self.unsubscribe(filter, s, &groups))
+        }
+        if !groups.isEmpty { redistribute(from: s, onlyUnsent: true) { groups.contains($0) } }
+        return reasonCodes
+    }
+
+    /// `groups` gets the shared subscription that the session is no member of any more.
+    mutating func unsubscribe(_ filter: String, _ s: Int, _ groups: inout Set<UInt32>) -> ReasonCode {
+        let key = Array(filter.utf8)
+        guard let parsed = ParsedFilter(filter) else { return .topicFilterInvalid }
+        guard let number = sessions[s].subscriptions.removeValue(forKey: key) else { return .noSubscriptionExisted }
+        let group = tree.subscriptions[Int(number)].shared
+        if group >= 0 { groups.insert(tree.groups[Int(group)].id) }
+        tree.remove(number)
+        count(parsed, bytes: key.count, s, -1)
+        endReplay(key, s)
+        change(s) { .unsubscribed(incarnation: $0, filter: filter) }
+        return .success
     }
 
     // MARK: Shared subscriptions
@@ -139,7 +154,7 @@ extension BrokerCore {
             guard let message = entry.message else { continue }
             finish(number, s)
             guard let shared = tree.group(id: entry.group), let member = selectMember(shared, qos: entry.qos) else {
-                drop(.noMember, s, bytes: message.view.payload.count)
+                drop(.noMember, s, bytes: message.view.payload.count, of: message)
                 continue
             }
             let bytes = message.bytes

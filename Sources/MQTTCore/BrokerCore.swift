@@ -39,6 +39,11 @@ package struct BrokerCore: ~Copyable {
     var loops: [LoopSlot]
     var timers = Heap<Timer>()
     var events: [CoreEvent] = []
+    // What observers are told: see BrokerCore+Events.
+    var isObserved = false
+    var observed: [BrokerEvent] = []
+    /// The number of the first of them.
+    var nextEvent: UInt64 = 0
     /// What was discarded in this turn. The caller frees it after the lock is released.
     var discarded: [Discarded] = []
     /// Milliseconds of the monotonic clock, as of this turn.
@@ -69,6 +74,17 @@ package struct BrokerCore: ~Copyable {
     /// Milliseconds that the packet which is being handled was held.
     var heldTime: Int64 = 0
 
+    // What hooks decide: see BrokerCore+Asking.
+    let isGated: Bool
+    /// By the slot of their connection.
+    var asked: [Int32: Asked] = [:]
+    /// Of the burst that is being handled, and of the packet.
+    var verdicts: [PlacedVerdict] = []
+    var nextVerdict = 0
+    var verdict: PacketVerdict?
+    /// Why the PUBLISH that is being handled is not to be routed.
+    var refusal: ReasonCode?
+
     var isShuttingDown = false
     var hasStoreFailed = false
 
@@ -98,6 +114,7 @@ package struct BrokerCore: ~Copyable {
 
     package init(configuration: CoreConfiguration) {
         self.configuration = configuration
+        isGated = !configuration.asks.isEmpty
         tree = SubscriptionTree(seed: configuration.seed)
         loops = Array(repeating: LoopSlot(), count: configuration.loops)
         armSystemTimers()
@@ -154,7 +171,7 @@ package struct BrokerCore: ~Copyable {
         nextGeneration &+= 1
         connections[c].state = .awaitingConnect
         connections[c].loop = loop
-        connections[c].address = address
+        connections[c].client.address = address
         connections[c].lastReceived = now
         let id = id(c)
         timers.insert(Timer(due: now + configuration.connectTimeout, kind: .accepted(id)))
@@ -174,7 +191,7 @@ package struct BrokerCore: ~Copyable {
             if let c, owesConnect {
                 mustEnd = false
                 statistics.socketsRefused &+= 1
-                end(c, reason: "no CONNECT yet, and others are waiting")
+                end(c, .broker(.serverBusy, explanation: "no CONNECT yet, and others are waiting"))
             }
         }
         // One that keeps its place at the front does not keep all behind it in memory.
@@ -184,10 +201,10 @@ package struct BrokerCore: ~Copyable {
     }
 
     /// The transport is gone, for whatever reason.
-    package mutating func closed(_ id: ConnectionID, reason: String, at now: Int64) {
+    package mutating func closed(_ id: ConnectionID, _ reason: DisconnectReason, at now: Int64) {
         self.now = now
         guard let c = index(id) else { return }
-        if connections[c].state != .closing { end(c, reason: reason) }
+        if connections[c].state != .closing { end(c, reason) }
         statistics.unsentBytes -= connections[c].output.bytes + connections[c].bytesInTransport
         statistics.unsentPackets -= connections[c].output.packets
         connections[c] = ConnectionSlot()

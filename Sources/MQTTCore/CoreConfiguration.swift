@@ -15,6 +15,8 @@ package struct CoreConfiguration: Sendable {
     /// Milliseconds that a connection may take nothing of what it is sent.
     package var drainTime: Int64 = 60_000
     package var systemTopics = SystemTopicsConfiguration()
+    /// What is asked for before it is handled.
+    package var asks: Asks = []
     /// Whether what is acknowledged has to be committed first.
     package var isDurable = false
     /// Only for tests, which show that a simulation sees what is missing.
@@ -82,9 +84,9 @@ public enum ClientTopics: String, Sendable, CaseIterable {
 
 /// What happened, for the log and for observers. Told after the lock is released.
 package enum CoreEvent: Sendable, Equatable {
-    case connected(clientID: String, address: String, version: ProtocolVersion, sessionPresent: Bool, keepAlive: UInt16)
-    /// The client identifier is empty where none was accepted.
-    case disconnected(clientID: String, address: String, version: ProtocolVersion?, reason: String)
+    case connected(ClientInfo, sessionPresent: Bool, keepAlive: UInt16)
+    /// The client identifier is empty where none was accepted; without CONNECT the version means nothing.
+    case disconnected(ClientInfo, hadConnect: Bool, DisconnectReason)
     /// Copies for this session that were dropped since it was last told; at most once a second for a session. Without
     /// a client identifier: drops that are no session's.
     case dropped(clientID: String, cause: DropCause, count: UInt64)

@@ -32,9 +32,9 @@ struct ConnectionSlot: Sendable {
     var generation: UInt32 = 0
     var state = State.free
     var loop = 0
-    var address = ""
+    /// Its identifier is empty before CONNECT has come.
+    var client = ClientInfo(id: "", address: "", version: .v5)
     var session: Int32 = -1
-    var version = ProtocolVersion.v5
     var output = SendBuffer()
     /// Whether it is in its loop's list of connections with something to do.
     var isTouched = false
@@ -53,6 +53,12 @@ struct ConnectionSlot: Sendable {
     var asksForExpiry = false
     /// Whether it is paused until more is committed: output alone does not resume it.
     var isPausedForCommit = false
+    /// Whether it waits for an answer to its question.
+    var isAsking = false
+    /// Whether CONNECT began an exchange of AUTH packets that is not over.
+    var isAuthenticating = false
+    /// Whether it came with an authentication method.
+    var hasAuthenticated = false
     /// Whether it is in its loop's list of connections that have more to be sent.
     var isHungry = false
     var isPumping = false
@@ -77,6 +83,23 @@ struct ConnectionSlot: Sendable {
     var waitingPubrecs = PacketIDSet()
     /// Whether it is to be ended because its session's queue is full.
     var isOverflowing = false
+    /// Whether it is host code's, without a transport: nobody is told that it comes and goes.
+    var isHost = false
+    /// Whether all that waited for the client has been sent: all below the number that was the queue's end.
+    var isReady = false
+    var readyAt: UInt64 = 0
+
+    /// Milliseconds.
+    var connectedAt: Int64 = 0
+    var publishReceived: UInt64 = 0
+    var publishSent: UInt64 = 0
+    var bytesReceived: UInt64 = 0
+    var bytesSent: UInt64 = 0
+
+    var version: ProtocolVersion {
+        get { client.version }
+        set { client.version = newValue }
+    }
 }
 
 /// A will that is not published yet.

@@ -29,6 +29,8 @@ public struct BrokerConfiguration: Sendable {
     public var limits = Limits()
     /// How long a connection has to send CONNECT (MQTT 5.0, section 3.1.4).
     public var connectTimeout = Duration.seconds(30)
+    /// How long a hook may take that is waited for; each call has this time.
+    public var hookTimeout = Duration.seconds(10)
     /// Seconds; a client that asks for more, or for none, is given this one (section 3.2.2.3.14). 0 is no maximum.
     public var keepAliveMax: UInt16 = 0
     /// What clients that ask for it are told to base their response topics on (section 3.2.2.3.15).
@@ -64,6 +66,8 @@ public enum LogCategory: String, Sendable, CaseIterable {
     /// Messages that were dropped, by session and cause: warning where a limit took them, debug where they expired or
     /// their client was away.
     case drops
+    /// Hooks of the embedding program that fail: warning.
+    case hooks
     /// The packets of the client that is traced: notice.
     case packets
 }

@@ -11,6 +11,7 @@ struct Committer: Sendable {
     private let store: any MessageStore
     private let pager: Pager
     private let watch: StoreWatch
+    private let waiters: CommitWaiters
     private let signals: AsyncStream<Void>
     private let continuation: AsyncStream<Void>.Continuation
     /// Says that there are changes. Cheap, and harmless when there are none.
@@ -19,11 +20,12 @@ struct Committer: Sendable {
     /// Between two looks at what the store says of itself where nothing is committed.
     private static let watchInterval = Duration.milliseconds(100)
 
-    init(core: SharedCore, store: any MessageStore, pager: Pager, watch: StoreWatch) {
+    init(core: SharedCore, store: any MessageStore, pager: Pager, watch: StoreWatch, waiters: CommitWaiters) {
         self.core = core
         self.store = store
         self.pager = pager
         self.watch = watch
+        self.waiters = waiters
         let (signals, continuation) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         self.signals = signals
         self.continuation = continuation
@@ -84,6 +86,7 @@ struct Committer: Sendable {
         }
         let ticket = taken.ticket
         tellCore(wake) { core, now in core.committed(through: ticket, at: now) }
+        waiters.committed(through: ticket)
         return true
     }
 }

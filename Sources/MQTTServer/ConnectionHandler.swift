@@ -3,7 +3,7 @@ import MQTTPackets
 import NIOCore
 
 /// One connection's end of the pipeline: bytes in, bytes out, and an orderly close.
-final class ConnectionHandler: ChannelDuplexHandler {
+final class ConnectionHandler: ChannelDuplexHandler, ConnectionEnd {
     typealias InboundIn = ByteBuffer
     typealias OutboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
@@ -26,7 +26,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private var readIsPending = false
     private var isClosing = false
     private var isHandling = false
-    private var closeReason = "connection lost"
+    private var closeReason = DisconnectReason.closed
     private let packetBytesMax: Int
     private let progressInterval: TimeAmount
     /// What the channel held when this was last looked at, while it is not writable.
@@ -37,6 +37,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private var holdsTooMuch = false
     /// Bytes of a packet that have come since the core has last heard of this connection.
     private var bytesUntold = 0
+    /// Only where hooks decide of packets.
+    private var gate: PacketGate?
     /// Only where one client's packets are logged.
     private var trace: PacketTrace?
 
@@ -47,9 +49,20 @@ final class ConnectionHandler: ChannelDuplexHandler {
         self.trace = trace
     }
 
-    var channel: (any Channel)? { context?.channel }
+    var closeFuture: EventLoopFuture<Void>? { context?.channel.closeFuture }
+
+    /// A channel that host code has made may be active already.
+    func handlerAdded(context: ChannelHandlerContext) {
+        if context.channel.isActive { begin(context) }
+    }
 
     func channelActive(context: ChannelHandlerContext) {
+        begin(context)
+        context.fireChannelActive()
+    }
+
+    private func begin(_ context: ChannelHandlerContext) {
+        guard self.context == nil, !isClosing else { return }
         self.context = context
         let address = context.remoteAddress.map(Self.describe) ?? "unknown"
         guard let id = driver.opened(self, address: address) else {
@@ -57,19 +70,20 @@ final class ConnectionHandler: ChannelDuplexHandler {
             return context.close(promise: nil)
         }
         self.id = id
-        context.fireChannelActive()
+        gate = driver.hooks.map { PacketGate($0, driver: driver, id: id, address: address) }
     }
 
     func channelInactive(context: ChannelHandlerContext) {
         self.context = nil
+        gate?.close()
         rest = ByteBuffer()
         holdRest()
-        if id.slot >= 0 { driver.closed(id, reason: closeReason) }
+        if id.slot >= 0 { driver.closed(id, closeReason) }
         context.fireChannelInactive()
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        closeReason = "connection lost: \(error)"
+        closeReason = .failed("\(error)")
         context.close(promise: nil)
     }
 
@@ -134,15 +148,21 @@ final class ConnectionHandler: ChannelDuplexHandler {
         defer { isHandling = false }
         repeat {
             let burst = rest
+            let verdicts = gate?.look(at: burst) ?? []
             // What follows at once is written together with it.
             driver.turn(bytes: isFollowed ? 0 : burst.readableBytes) { [id] core, now in
-                core.receive(burst, from: id, at: now)
+                verdicts.isEmpty
+                    ? core.receive(burst, from: id, at: now) : core.receive(burst, verdicts, from: id, at: now)
             } applying: { received in
                 next = received.next
+                gate?.handled(received.consumed)
                 rest.moveReaderIndex(forwardBy: received.consumed)
                 keepRest()
             }
         } while !isClosing && next == .read && rest.readableBytes > 0 && rest.readableBytes >= wanted
+        if next == .ask && !isClosing, let question = driver.turn({ [id] core, _ in core.question(of: id) }) {
+            gate?.ask(question)
+        }
         if next == .again && !isClosing {
             let bound = NIOLoopBound(self, eventLoop: driver.eventLoop)
             driver.eventLoop.scheduleTask(in: LoopDriver.betweenTurns) { bound.value.goOn() }
@@ -228,7 +248,6 @@ final class ConnectionHandler: ChannelDuplexHandler {
         watchProgress()
     }
 
-    /// Writes, resumes reading or closes, as the core has decided.
     func perform(_ entry: OutputEntry) {
         guard let context else { return }
         if trace != nil { for chunk in entry.chunks { trace?.sent(chunk) } }
@@ -247,6 +266,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         guard !isClosing else { return }
         isClosing = true
         next = .ignore
+        gate?.close()
         rest = ByteBuffer()
         holdRest()
         let channel = context.channel

@@ -29,21 +29,22 @@ final class ConnectionLog: Sendable {
     func log(_ events: [CoreEvent]) {
         for event in events {
             switch event {
-            case .connected(let clientID, let address, let version, let sessionPresent, let keepAlive):
+            case .connected(let client, let sessionPresent, let keepAlive):
                 connections.info(
                     "client connected",
                     metadata: [
-                        "client": "\(LogText.printable(clientID))", "address": "\(address)", "protocol": "\(version)",
-                        "session": sessionPresent ? "resumed" : "new", "keep-alive": "\(keepAlive)",
+                        "client": "\(LogText.printable(client.id))", "address": "\(client.address)",
+                        "protocol": "\(client.version)", "session": sessionPresent ? "resumed" : "new",
+                        "keep-alive": "\(keepAlive)",
                     ]
                 )
-            case .disconnected(let clientID, let address, let version, let reason):
+            case .disconnected(let client, let hadConnect, let reason):
                 connections.info(
                     "client disconnected",
                     metadata: [
-                        "client": "\(LogText.printable(clientID))", "address": "\(address)",
-                        "protocol": "\(version.map(String.init(describing:)) ?? "none")",
-                        "reason": "\(LogText.printable(reason))",
+                        "client": "\(LogText.printable(client.id))", "address": "\(client.address)",
+                        "protocol": hadConnect ? "\(client.version)" : "none",
+                        "reason": "\(LogText.printable(reason.description))",
                     ]
                 )
             case .dropped(let clientID, let cause, let count):

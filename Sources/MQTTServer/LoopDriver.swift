@@ -41,9 +41,12 @@ final class LoopDriver {
     let eventLoop: any EventLoop
     let core: SharedCore
     let receiveBuffers: ReceiveBuffers
+    /// Where they decide of what connections send.
+    let hooks: HookRunner?
     private let log: ConnectionLog
+    private let hub: EventHub
     private var peers: [Peer] = []
-    private var handlers: [ConnectionHandler?] = []
+    private var handlers: [(any ConnectionEnd)?] = []
     private var pending = Deque<OutputEntry>()
     private var isWriting = false
     private var feedIsScheduled = false
@@ -55,12 +58,22 @@ final class LoopDriver {
     /// Told after each turn that wants messages from the store.
     private var pagesWanted: @Sendable () -> Void = {}
 
-    init(index: Int, eventLoop: any EventLoop, core: SharedCore, receiveBuffers: ReceiveBuffers, log: ConnectionLog) {
+    init(
+        index: Int,
+        eventLoop: any EventLoop,
+        core: SharedCore,
+        receiveBuffers: ReceiveBuffers,
+        hooks: HookRunner?,
+        log: ConnectionLog,
+        hub: EventHub
+    ) {
+        self.hooks = hooks
         self.index = index
         self.eventLoop = eventLoop
         self.core = core
         self.receiveBuffers = receiveBuffers
         self.log = log
+        self.hub = hub
     }
 
     func start(
@@ -95,14 +108,19 @@ final class LoopDriver {
     func opened(_ handler: ConnectionHandler, address: String) -> ConnectionID? {
         let id = turn { [index] core, now in core.open(loop: index, address: address, at: now) }
         guard let id else { return nil }
-        while handlers.count <= Int(id.slot) { handlers.append(nil) }
-        handlers[Int(id.slot)] = handler
+        add(handler, id)
         return id
     }
 
-    func closed(_ id: ConnectionID, reason: String) {
+    /// A connection that the core knows.
+    func add(_ end: any ConnectionEnd, _ id: ConnectionID) {
+        while handlers.count <= Int(id.slot) { handlers.append(nil) }
+        handlers[Int(id.slot)] = end
+    }
+
+    func closed(_ id: ConnectionID, _ reason: DisconnectReason) {
         handlers[Int(id.slot)] = nil
-        turn { core, now in core.closed(id, reason: reason, at: now) }
+        turn { core, now in core.closed(id, reason, at: now) }
         log.connectionClosed()
     }
 
@@ -112,8 +130,8 @@ final class LoopDriver {
         handlers = [] + handlers
     }
 
-    /// The channels of all connections that are open.
-    var channels: [any Channel] { handlers.compactMap { $0?.channel } }
+    /// When all connections that are open will have closed.
+    var closeFutures: [EventLoopFuture<Void>] { handlers.compactMap { $0?.closeFuture } }
 
     // MARK: Turns
 
@@ -151,6 +169,7 @@ final class LoopDriver {
         if after.hasChanges { changed() }
         if after.wantsPages { pagesWanted() }
         log.log(after.events)
+        if let observed = after.observed { hub.publish(observed) }
         if after.isHungry { scheduleFeed() }
         pending.append(contentsOf: after.output)
         guard !isWriting else { return }
@@ -190,11 +209,21 @@ final class LoopDriver {
     }
 }
 
+/// What stands at the broker's end of a connection: a channel, or host code.
+protocol ConnectionEnd: AnyObject {
+    var id: ConnectionID { get }
+    /// Nil where it has closed.
+    var closeFuture: EventLoopFuture<Void>? { get }
+    /// Writes, resumes reading or closes, as the core has decided.
+    func perform(_ entry: OutputEntry)
+}
+
 /// What a turn left to do without the lock.
 private struct AfterTurn: Sendable {
     let output: [OutputEntry]
     let wake: [Int]
     let events: [CoreEvent]
+    let observed: EventBatch?
     let isHungry: Bool
     let hasChanges: Bool
     let wantsPages: Bool
@@ -205,6 +234,7 @@ private struct AfterTurn: Sendable {
         output = takesOutput ? core.takeOutput(loop: loop) : []
         wake = core.loopsToWake(besides: loop)
         events = core.takeEvents()
+        observed = core.takeObserved()
         isHungry = core.isHungry(loop: loop)
         hasChanges = core.hasChanges()
         wantsPages = core.hasPageRequests()

@@ -38,6 +38,7 @@ extension MQTTBroker {
                 logger(.broker).error("the store has failed: nothing more is kept", metadata: ["reason": "\(error)"])
             }
             core.withLock { core, _ in core.storeFailed() }
+            host.waiters.end(error is CancellationError ? .notRunning : .storeFailed)
             throw error
         }
     }

@@ -21,13 +21,16 @@ import Darwin
 /// try await broker.run()
 /// ```
 public final class MQTTBroker: Service {
-    private let configuration: BrokerConfiguration
+    let configuration: BrokerConfiguration
     let store: any MessageStore
     let logger: Logger
     let core: SharedCore
+    let hooks: BrokerHooks
     let watch: StoreWatch
+    let hub: EventHub
+    let host: HostSide
     private let loops: Int
-    private let limits: Limits
+    let limits: Limits
     private let listening = ListeningState()
 
     /// Of Apus.
@@ -37,10 +40,12 @@ public final class MQTTBroker: Service {
     /// Files that are not connections.
     private static let filesKept: Int64 = 100
 
-    /// A broker that keeps what it acknowledges in `store`, and logs to `logger`. Nothing happens before `run()`.
+    /// A broker that keeps what it acknowledges in `store`, asks `hooks`, and logs to `logger`. Nothing happens before
+    /// `run()`.
     public init(
         configuration: BrokerConfiguration = BrokerConfiguration(),
         store: any MessageStore = VolatileStore(),
+        hooks: BrokerHooks = BrokerHooks(),
         logger: Logger = Logger(label: "apus")
     ) {
         if let limit = configuration.limits.firstOutOfRange {
@@ -55,52 +60,20 @@ public final class MQTTBroker: Service {
         precondition(configuration.metricsInterval > .zero, "an interval is longer than nothing")
         self.configuration = configuration
         self.store = store
+        self.hooks = hooks
         self.logger = logger
         loops = configuration.loops
         limits = Self.limits(configuration)
         watch = StoreWatch(store, configuration.logger(.broker, logger))
-        core = SharedCore(Self.coreConfiguration(configuration, limits, loops: loops, isDurable: store.isDurable))
+        core = SharedCore(
+            Self.coreConfiguration(configuration, limits, loops: loops, isDurable: store.isDurable, hooks)
+        )
+        hub = EventHub(core: core)
+        host = HostSide(core: core, hub: hub)
     }
 
     /// Figures of the whole broker, as of now.
     public var statistics: Statistics { core.withLock { core, _ in core.currentStatistics } }
-
-    /// The sessions with the longest queues, the longest first; then those that have lost the most.
-    public func largestQueues(_ count: Int = 10) -> [SessionQueue] {
-        var largest: [SessionQueue] = []
-        var page = 0
-        while let queues = core.withLock({ [page] core, _ in core.queues(page: page) }) {
-            largest = (largest + queues).sorted {
-                ($0.messages, $0.dropped.total) > ($1.messages, $1.dropped.total)
-            }
-            largest = Array(largest.prefix(count))
-            page += 1
-        }
-        return largest
-    }
-
-    /// The topics with the most messages in the time to come, the busiest first. Topics that were not busy before may
-    /// be missing.
-    public func busiestTopics(_ count: Int = 10, during time: Duration = .seconds(1)) async throws -> [TopicRate] {
-        _ = takeTopicCounts()
-        let began = ContinuousClock.now
-        try await Task.sleep(for: time)
-        let counts = takeTopicCounts()
-        let seconds = (ContinuousClock.now - began) / .seconds(1)
-        return counts.sorted { $0.count > $1.count }.prefix(count).map {
-            TopicRate(topic: $0.topic, messagesPerSecond: Double($0.count) / seconds)
-        }
-    }
-
-    private func takeTopicCounts() -> [TopicCount] {
-        var counts: [TopicCount] = []
-        var page = 0
-        while let taken = core.withLock({ [page] core, _ in core.takeTopicCounts(page: page) }) {
-            counts += taken
-            page += 1
-        }
-        return counts
-    }
 
     func logger(_ category: LogCategory) -> Logger { configuration.logger(category, logger) }
 
@@ -114,6 +87,10 @@ public final class MQTTBroker: Service {
     ///
     /// Throws where an address cannot be listened on, or where the store fails. It can be called once.
     public func run() async throws {
+        defer {
+            host.waiters.end(.notRunning)
+            hub.finish()
+        }
         let group = MultiThreadedEventLoopGroup(numberOfThreads: loops)
         do {
             try await serve(on: group)
@@ -139,9 +116,12 @@ public final class MQTTBroker: Service {
     private func serveRestored(on group: MultiThreadedEventLoopGroup) async throws {
         let loops = Array(group.makeIterator())
         let pager = Pager(core: core, store: store)
-        let committer = Committer(core: core, store: store, pager: pager, watch: watch)
+        let committer = Committer(core: core, store: store, pager: pager, watch: watch, waiters: host.waiters)
         let peers = try await makeDrivers(loops, committer, pager)
-        let listeners = try await bind(group, peers)
+        let initialize = initializer(peers)
+        let listeners = try await bind(group, initialize)
+        host.begin(HostSide.Running(peers: peers, committer: committer, pager: pager, initialize: initialize))
+        defer { host.end() }
         listening.succeed(listeners.compactMap(\.address))
         // Not cancelled with the broker: what happens while it ends is committed too.
         let committing = Task(executorPreference: store.executor) { try await self.commit(with: committer, peers) }
@@ -160,6 +140,7 @@ public final class MQTTBroker: Service {
                 } catch is CancellationError {
                     // Cancelling the task is one of the two ways to end the broker.
                 }
+                self.host.end()
                 let deadline = self.giveUpCommitting(committing, peers)
                 // What a connection waits for before it closes is committed meanwhile.
                 await self.stop(listeners, peers)
@@ -191,7 +172,8 @@ public final class MQTTBroker: Service {
         _ configuration: BrokerConfiguration,
         _ limits: Limits,
         loops: Int,
-        isDurable: Bool
+        isDurable: Bool,
+        _ hooks: BrokerHooks
     ) -> CoreConfiguration {
         var core = CoreConfiguration()
         core.limits = limits
@@ -211,6 +193,7 @@ public final class MQTTBroker: Service {
         core.keepAliveMax = configuration.keepAliveMax
         core.responseInformation = configuration.responseInformation
         core.isDurable = isDurable
+        core.asks = hooks.asks
         return core
     }
 
@@ -224,8 +207,9 @@ public final class MQTTBroker: Service {
         _ committer: Committer,
         _ pager: Pager
     ) async throws -> [LoopDriver.Peer] {
-        let core = core
+        let (core, hub) = (core, hub)
         let log = ConnectionLog(logger)
+        let hooks = hookRunner
         let receiveBuffers = ReceiveBuffers(bytesMax: limits.receiveBufferBytesInAllMax)
         var peers: [LoopDriver.Peer] = []
         for (index, loop) in loops.enumerated() {
@@ -235,7 +219,9 @@ public final class MQTTBroker: Service {
                     eventLoop: loop,
                     core: core,
                     receiveBuffers: receiveBuffers,
-                    log: log
+                    hooks: hooks,
+                    log: log,
+                    hub: hub
                 )
                 return NIOLoopBound(driver, eventLoop: loop)
             }.get()
@@ -250,12 +236,15 @@ public final class MQTTBroker: Service {
         return peers
     }
 
-    private func bind(_ group: any EventLoopGroup, _ peers: [LoopDriver.Peer]) async throws -> [Listener] {
+    /// Makes a channel of these loops a connection.
+    private func initializer(
+        _ peers: [LoopDriver.Peer]
+    ) -> @Sendable (any Channel) -> EventLoopFuture<Void> {
         let drivers = Dictionary(uniqueKeysWithValues: peers.map { (ObjectIdentifier($0.eventLoop), $0.driver) })
         let packetBytesMax = limits.packetBytesMax
         let drainTime = configuration.drainTime
         let trace = configuration.tracedClientID.map { PacketTrace(clientID: $0, logger: logger(.packets)) }
-        let initialize: @Sendable (any Channel) -> EventLoopFuture<Void> = { channel in
+        return { channel in
             channel.eventLoop.makeCompletedFuture {
                 guard let driver = drivers[ObjectIdentifier(channel.eventLoop)] else {
                     throw ChannelError.inappropriateOperationForState
@@ -270,6 +259,12 @@ public final class MQTTBroker: Service {
                 )
             }
         }
+    }
+
+    private func bind(
+        _ group: any EventLoopGroup,
+        _ initialize: @escaping @Sendable (any Channel) -> EventLoopFuture<Void>
+    ) async throws -> [Listener] {
         var listeners: [Listener] = []
         do {
             for address in configuration.addresses {
@@ -353,8 +348,7 @@ public final class MQTTBroker: Service {
             let closed = peer.eventLoop.flatSubmit {
                 let driver = driver.value
                 if index == 0 { while !driver.turn({ core, now in core.shutDown(at: now) }) {} }
-                let channels = driver.channels
-                return EventLoopFuture.andAllComplete(channels.map(\.closeFuture), on: driver.eventLoop)
+                return EventLoopFuture.andAllComplete(driver.closeFutures, on: driver.eventLoop)
             }
             closing.append(closed)
         }
@@ -363,27 +357,6 @@ public final class MQTTBroker: Service {
         for peer in peers {
             let driver = peer.driver
             try? await peer.eventLoop.submit { driver.value.stop() }.get()
-        }
-    }
-}
-
-/// How often messages to a topic came.
-public struct TopicRate: Sendable {
-    /// The topic's name.
-    public let topic: String
-    /// Messages a second.
-    public let messagesPerSecond: Double
-}
-
-/// Why a broker could not start.
-public enum BrokerError: Error, Sendable, CustomStringConvertible {
-    /// An address cannot be listened on.
-    case cannotListen(host: String, port: Int, reason: String)
-
-    /// One sentence without a full stop.
-    public var description: String {
-        switch self {
-        case .cannotListen(let host, let port, let reason): "cannot listen on \(host) port \(port): \(reason)"
         }
     }
 }

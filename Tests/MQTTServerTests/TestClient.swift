@@ -81,6 +81,16 @@ final class TestClient: Sendable {
         try await send(.publish(publish))
     }
 
+    /// Acknowledges the next PUBLISH packets of QoS 1, so many, and passes over what comes between them.
+    func acknowledge(_ count: Int) async throws {
+        var left = count
+        while left > 0 {
+            guard case .publish(let publish) = try await next(), let id = publish.packetID else { continue }
+            try await send(.puback(Acknowledgement(packetID: id)))
+            left -= 1
+        }
+    }
+
     /// Comes back when the broker has answered all that was sent before.
     func ping() async throws {
         try await send(.pingreq)

@@ -67,14 +67,15 @@ func testBroker(
     threads: Int = 2,
     store: any MessageStore = VolatileStore(),
     addresses: [BrokerConfiguration.Address] = [.init(host: "127.0.0.1", port: 0)],
+    hooks: BrokerHooks = BrokerHooks(),
+    logger: Logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
     configure: (inout BrokerConfiguration) -> Void = { _ in }
 ) -> MQTTBroker {
     var configuration = BrokerConfiguration()
     configuration.addresses = addresses
     configuration.threads = threads
     configure(&configuration)
-    let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-    return MQTTBroker(configuration: configuration, store: store, logger: logger)
+    return MQTTBroker(configuration: configuration, store: store, hooks: hooks, logger: logger)
 }
 
 extension MQTTBroker {

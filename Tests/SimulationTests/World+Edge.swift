@@ -62,15 +62,15 @@ extension World {
     private func happened(_ event: CoreEvent) throws {
         note("\(event)")
         switch event {
-        case .connected(let clientID, let address, _, let sessionPresent, _):
-            guard let client = client(named: clientID) else { return }
+        case .connected(let info, let sessionPresent, _):
+            guard let client = client(named: info.id) else { return }
             if !sessionPresent {
                 client.brokerHolds = []
                 client.current = [:]
             }
-            links.last { $0.address == address }?.wasAccepted = true
-        case .disconnected(let clientID, let address, _, _):
-            guard let link = links.last(where: { $0.address == address }), !clientID.isEmpty else { return }
+            links.last { $0.address == info.address }?.wasAccepted = true
+        case .disconnected(let client, _, _):
+            guard let link = links.last(where: { $0.address == client.address }), !client.id.isEmpty else { return }
             link.hasEnded = true
             if link.wasAccepted { willEnds(with: link) }
         case .dropped: break

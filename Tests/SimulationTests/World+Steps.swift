@@ -151,7 +151,7 @@ extension World {
 
     func close(_ link: Link) throws {
         note("broker sees the end of \(link.address)")
-        let (_, after) = turn(link.loop) { [now] core in core.closed(link.id, reason: "lost", at: now) }
+        let (_, after) = turn(link.loop) { [now] core in core.closed(link.id, .closed, at: now) }
         link.isGone = true
         try perform(after)
     }

@@ -23,6 +23,12 @@ extension Message {
     }
 }
 
+extension Message {
+    /// The properties of its PUBLISH (MQTT 5.0, section 3.3.2.3), without topic alias, subscription identifiers and expiry
+    /// interval.
+    public var properties: Properties { Publish(self).properties }
+}
+
 extension Publish {
     /// The message as a packet. The properties were checked when the message was made.
     package init(_ message: Message) {

@@ -182,6 +182,12 @@ package struct OutboundQueue: Sendable {
         return at < heads.count ? at : nil
     }
 
+    /// No message that was not sent on this connection has a smaller number.
+    package var nextUnsent: UInt64 {
+        if cursor < heads.count { return heads[cursor].number }
+        return stored.count > 0 ? stored.first : end
+    }
+
     /// What is to be sent next.
     package enum Step: Sendable, Equatable {
         case publish(UInt64)

@@ -1,0 +1,67 @@
+import MQTTServer
+import NIOPosix
+
+/// The code of docs/embedding.md, and each thing that its tables name. It is compiled, and not run.
+enum EmbeddingSnippets {
+    static func tenLines() async throws {
+        let broker = MQTTBroker()
+        async let running: Void = broker.run()
+        for await event in broker.events {
+            switch event {
+            case .clientConnected(let client): print("+ \(client.id)")
+            case .published(let message, by: let client?):
+                print("\(client.id) → \(message.topic): \(message.payloadString)")
+            default: continue
+            }
+        }
+        try await running
+    }
+
+    static func hostCode(_ broker: MQTTBroker) async throws {
+        try await broker.publish("30", to: "/temperature", qos: .atLeastOnce, retain: true)
+        try await broker.publish("for you alone", to: "news", qos: .atLeastOnce, clientID: "meter-17")
+
+        for await message in try await broker.subscribe(to: "sensors/#", qos: .atLeastOnce) {
+            print(message.topic, message.payloadString)
+        }
+    }
+
+    static func channel(_ broker: MQTTBroker, _ descriptor: CInt) async throws {
+        let loop = try await broker.eventLoops[0]
+        let channel = try await NIOPipeBootstrap(group: loop).takingOwnershipOfDescriptor(inputOutput: descriptor).get()
+        try await broker.accept(channel)
+    }
+
+    static func names(_ broker: MQTTBroker) async throws {
+        let _: [Any] = [
+            BrokerEvent.clientConnecting, BrokerEvent.clientConnected, BrokerEvent.clientReady,
+            BrokerEvent.clientDisconnected, BrokerEvent.clientError, BrokerEvent.connectionError,
+            BrokerEvent.keepAliveTimeout, BrokerEvent.pingReceived, BrokerEvent.published, BrokerEvent.delivered,
+            BrokerEvent.subscribed, BrokerEvent.unsubscribed, BrokerEvent.dropped, BrokerEvent.sessionTakenOver,
+            BrokerEvent.sessionExpired, BrokerEvent.willSent, BrokerEvent.lost,
+        ]
+        let _: [AnyKeyPath] = [
+            \MQTTBroker.events, \MQTTBroker.clients, \MQTTBroker.statistics,
+            \BrokerConfiguration.addresses, \BrokerConfiguration.brokerID, \BrokerConfiguration.clientTopics,
+            \BrokerConfiguration.connectTimeout, \BrokerConfiguration.keepAliveMax,
+            \BrokerConfiguration.systemTopicsInterval, \Limits.clientIDBytesMax, \Limits.connectBytesMax,
+            \Limits.inFlightMax,
+        ]
+        // MQTTBroker.boundAddresses and MQTTBroker.eventLoops
+        _ = try await (broker.boundAddresses, broker.eventLoops)
+        let _: Any = MQTTBroker.init(configuration:store:logger:)
+        let _: Any = MQTTBroker.run
+        let _: Any = MQTTBroker.accept(_:)
+        typealias Properties = MQTTServer.Properties
+        let _: (MQTTBroker) -> (String, String, QoS, Bool, Properties) async throws(HostError) -> Void =
+            MQTTBroker.publish(_:to:qos:retain:properties:)
+        let _: (MQTTBroker) -> (String, String, QoS, Properties, String) async throws(HostError) -> Void =
+            MQTTBroker.publish(_:to:qos:properties:clientID:)
+        let _: (MQTTBroker) -> (String, QoS) async throws(HostError) -> BrokerSubscription =
+            MQTTBroker.subscribe(to:qos:)
+        let _: Any = MQTTBroker.subscribe(clientID:to:options:)
+        let _: Any = MQTTBroker.unsubscribe(clientID:from:)
+        let _: Any = MQTTBroker.disconnect(_:reason:explanation:)
+        let _: Any = MQTTBroker.endSession(of:)
+    }
+}
