@@ -82,7 +82,7 @@ public struct Limits: Sendable {
     /// Bytes of one connection's publishes that wait for a commit.
     public var uncommittedBytesMax = 4 << 20
     /// Bytes of all changes that wait for a commit.
-    public var uncommittedBytesInAllMax = 64 << 20
+    public var uncommittedBytesInAllMax = 40 << 20
     /// Deliveries of one turn.
     public var deliveriesPerTurn = 5_000
 

@@ -142,14 +142,20 @@ public actor Journal: MessageStore {
     /// Looks up where the messages stand, and reads them on another thread than commits are written on, all in the order
     /// in which they stand in the files.
     public func messages(_ pages: [StoredPage]) async throws -> [[StoredMessage]] {
-        guard let log else { throw JournalError.notOpen }
-        let places = JournalPlaces(of: pages, in: log.index)
+        let places = try places(of: pages)
         return try await readers.runIfActive { try places.read() }
     }
 
+    private func places(of pages: [StoredPage]) throws -> JournalPlaces {
+        guard let log else { throw JournalError.notOpen }
+        return JournalPlaces(of: pages, in: log.index)
+    }
+
     /// Lets others have the directory.
-    public func close() {
+    public func close() async {
         tidying?.cancel()
+        // It may hold the log while it lets others go first.
+        _ = await tidying?.result
         tidying = nil
         log = nil
     }

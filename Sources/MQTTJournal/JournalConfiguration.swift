@@ -18,7 +18,7 @@ public struct JournalConfiguration: Sendable {
     ///
     /// A batch that is larger waits there until somebody else makes room. The broker's batches are at most of the limits
     /// `uncommittedBytesInAllMax` and `packetBytesMax` together, of which the default is the sum.
-    public var reserveBytes: Int = 80 << 20
+    public var reserveBytes: Int = 56 << 20
 
     /// The defaults.
     public init() {}

@@ -49,7 +49,7 @@ enum EmbeddingSnippets {
         ]
         // MQTTBroker.boundAddresses and MQTTBroker.eventLoops
         _ = try await (broker.boundAddresses, broker.eventLoops)
-        let _: Any = MQTTBroker.init(configuration:store:logger:)
+        let _: Any = MQTTBroker.init(configuration:store:hooks:logger:)
         let _: Any = MQTTBroker.run
         let _: Any = MQTTBroker.accept(_:)
         typealias Properties = MQTTServer.Properties
