@@ -42,14 +42,16 @@ enum EmbeddingSnippets {
         ]
         let _: [AnyKeyPath] = [
             \MQTTBroker.events, \MQTTBroker.clients, \MQTTBroker.statistics,
-            \BrokerConfiguration.addresses, \BrokerConfiguration.brokerID, \BrokerConfiguration.clientTopics,
+            \BrokerHooks.preConnect, \BrokerHooks.authenticate, \BrokerHooks.authorizePublish,
+            \BrokerHooks.authorizeSubscribe, \BrokerConfiguration.addresses, \BrokerConfiguration.brokerID,
+            \BrokerConfiguration.clientTopics,
             \BrokerConfiguration.connectTimeout, \BrokerConfiguration.keepAliveMax,
             \BrokerConfiguration.systemTopicsInterval, \Limits.clientIDBytesMax, \Limits.connectBytesMax,
             \Limits.inFlightMax,
         ]
         // MQTTBroker.boundAddresses and MQTTBroker.eventLoops
         _ = try await (broker.boundAddresses, broker.eventLoops)
-        let _: Any = MQTTBroker.init(configuration:store:logger:)
+        let _: Any = MQTTBroker.init(configuration:store:hooks:logger:)
         let _: Any = MQTTBroker.run
         let _: Any = MQTTBroker.accept(_:)
         typealias Properties = MQTTServer.Properties
