@@ -94,7 +94,7 @@ import Testing
         #expect(blocks.count == 3)
         for block in blocks {
             let end = try #require(block.range(of: "```"))
-            let wanted = lines(block[..<end.lowerBound])
+            let wanted = lines(block[..<end.lowerBound].replacing("import MQTTServer\n", with: ""))
             #expect(code.contains(wanted), "\(wanted)")
         }
     }
