@@ -28,7 +28,9 @@ enum EmbeddingSnippets {
 
     static func channel(_ broker: MQTTBroker, _ descriptor: CInt) async throws {
         let loop = try await broker.eventLoops[0]
-        let channel = try await NIOPipeBootstrap(group: loop).takingOwnershipOfDescriptor(inputOutput: descriptor).get()
+        let channel = try await NIOPipeBootstrap(group: loop)
+            .channelOption(.autoRead, value: false)
+            .takingOwnershipOfDescriptor(inputOutput: descriptor).get()
         try await broker.accept(channel)
     }
 
