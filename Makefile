@@ -43,7 +43,7 @@ run: ## build and start the broker on port 1883 of loopback, its data in ./apus-
 	swift build -c release --product apus
 	$(APUS) serve --data ./apus-data
 
-.PHONY: test test-packages test-swift test-conformance test-integration test-crash test-soak test-fuzz test-micro test-growth
+.PHONY: test test-packages test-swift test-conformance test-integration archive test-crash test-soak test-fuzz test-micro test-growth
 test: ## install what tests need, build, run every test, fuzz for FUZZ_SECONDS (10)
 	@MAKE="$(MAKE)" FUZZ_SECONDS="$(FUZZ_SECONDS)" Scripts/test
 
@@ -63,8 +63,12 @@ endif
 test-conformance: build test-packages ## the statements of MQTT 3.1.1 and 5.0 against a running broker; PYTEST=… for options
 	$(PYTHON) -m pytest -q Tests/Conformance $(PYTEST)
 
-test-integration: build test-packages ## other people's clients against a running broker; PYTEST=… for options
+test-integration: build test-packages archive ## other people's clients against a running broker; PYTEST=… for options
 	$(PYTHON) -m pytest -q Tests/Integration $(PYTEST)
+
+archive: build ## the example that keeps messages in SQLite
+	@Scripts/install-packages libsqlite3-dev
+	APUS_ARCHIVE=1 swift build -c release --product archive
 
 test-crash: build ## what `make test` kills: the broker, two times in each row of `make crash`
 	@Scripts/install-packages python3=python3

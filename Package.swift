@@ -146,6 +146,13 @@ let package = Package(
             swiftSettings: strict
         ),
         .executableTarget(
+            name: "unix-socket",
+            dependencies: ["MQTTServer", nio, posix],
+            path: "Examples/UnixSocket",
+            packageAccess: false,
+            swiftSettings: strict
+        ),
+        .executableTarget(
             name: "mosca-starter",
             dependencies: ["MQTTServer"],
             path: "Examples/MoscaStarter",
@@ -224,6 +231,24 @@ if Context.environment["APUS_FUZZ"] != nil {
             swiftSettings: strict
         )
     )
+}
+
+// The example that needs SQLite's headers.
+if Context.environment["APUS_ARCHIVE"] != nil {
+    package.targets += [
+        .systemLibrary(
+            name: "CSQLite",
+            path: "Examples/Archive/CSQLite",
+            providers: [.apt(["libsqlite3-dev"])]
+        ),
+        .executableTarget(
+            name: "archive",
+            dependencies: ["MQTTServer", "CSQLite"],
+            path: "Examples/Archive/Archive",
+            packageAccess: false,
+            swiftSettings: strict
+        ),
+    ]
 }
 
 if Context.environment["APUS_DOCS"] != nil {

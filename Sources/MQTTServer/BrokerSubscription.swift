@@ -61,7 +61,11 @@ public struct BrokerSubscription: AsyncSequence, Sendable {
 
         /// The next message, which counts as delivered; nil once the subscription has ended.
         public mutating func next() async -> Message? {
-            guard let next = await messages.next() else { return nil }
+            guard let next = await messages.next() else {
+                // A task that was cancelled before it asked first ends the sequence without a word.
+                reader.didTerminate()
+                return nil
+            }
             reader.taken(next)
             return next.message
         }

@@ -210,6 +210,8 @@ extension MQTTBroker {
     /// Serves MQTT on a channel whose inbound and outbound data is `ByteBuffer`, from now on, behind the handlers that it
     /// has. It is closed with its connection.
     ///
+    /// What the channel reads before is lost: make it with the option `autoRead` off, which is turned on here.
+    ///
     /// - Throws: `foreignChannel` where it is not on one of `eventLoops`; what the pipeline throws where the channel has
     ///   closed.
     public func accept(_ channel: any Channel) async throws {
@@ -217,6 +219,8 @@ extension MQTTBroker {
         guard running.peers.contains(where: { $0.eventLoop === channel.eventLoop }) else {
             throw HostError.foreignChannel
         }
-        try await channel.eventLoop.flatSubmit { running.initialize(channel) }.get()
+        try await channel.eventLoop.flatSubmit {
+            running.initialize(channel).flatMap { channel.setOption(.autoRead, value: true) }
+        }.get()
     }
 }

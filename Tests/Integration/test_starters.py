@@ -5,7 +5,7 @@ import os, signal
 import paho.mqtt.client as mqtt
 import pytest
 
-from brokers import PROGRAM, ROOT, free_port
+from brokers import PROGRAM, ROOT, free_port, wait_until
 from programs import Program, run
 
 BUILT = ROOT / os.path.dirname(PROGRAM[0])
@@ -57,3 +57,12 @@ def test_a_starter_program_prints_what_its_original_prints(program, lines, play)
         starter.process.send_signal(signal.SIGKILL)
         starter.process.wait()
         assert starter.lines.get(timeout=5) is None
+
+
+def test_a_channel_of_the_program_is_served(tmp_path):
+    path = tmp_path / "mqtt.sock"
+    with Program(BUILT / "unix-socket", path):
+        wait_until(path.exists, 10, "the socket is there")
+        with Program("mosquitto_sub", "--unix", path, "-t", "t", "-C", 1) as subscriber:
+            wait_until(lambda: run("mosquitto_pub", "--unix", path, "-t", "t", "-m", "hello", "-r") == "", 5, "a publish")
+            assert subscriber.line() == "hello"

@@ -24,7 +24,9 @@ import Darwin
     }
 
     private func pipe(to loop: any EventLoopGroup, _ descriptor: Int32) async throws -> any Channel {
-        try await NIOPipeBootstrap(group: loop).takingOwnershipOfDescriptor(inputOutput: descriptor).get()
+        try await NIOPipeBootstrap(group: loop)
+            .channelOption(.autoRead, value: false)
+            .takingOwnershipOfDescriptor(inputOutput: descriptor).get()
     }
 
     private func client(_ descriptor: Int32) async throws -> NIOAsyncChannel<ByteBuffer, ByteBuffer> {
@@ -43,11 +45,13 @@ import Darwin
             #expect(loops.count == 2)
             for loop in loops {
                 let (near, far) = try makePipe()
-                try await broker.accept(try await pipe(to: loop, near))
+                let channel = try await pipe(to: loop, near)
                 let client = try await client(far)
                 let kinds = try await within("the packets") {
                     try await client.executeThenClose { inbound, outbound in
+                        // What comes before the broker has the channel is not lost.
                         try await outbound.write(Self.connectAndSubscribe)
+                        try await broker.accept(channel)
                         var received = ByteBuffer()
                         var decoder = PacketDecoder(version: .v5)
                         var kinds: [PacketKind] = []

@@ -28,7 +28,9 @@ enum EmbeddingSnippets {
 
     static func channel(_ broker: MQTTBroker, _ descriptor: CInt) async throws {
         let loop = try await broker.eventLoops[0]
-        let channel = try await NIOPipeBootstrap(group: loop).takingOwnershipOfDescriptor(inputOutput: descriptor).get()
+        let channel = try await NIOPipeBootstrap(group: loop)
+            .channelOption(.autoRead, value: false)
+            .takingOwnershipOfDescriptor(inputOutput: descriptor).get()
         try await broker.accept(channel)
     }
 
@@ -42,7 +44,9 @@ enum EmbeddingSnippets {
         ]
         let _: [AnyKeyPath] = [
             \MQTTBroker.events, \MQTTBroker.clients, \MQTTBroker.statistics,
-            \BrokerConfiguration.addresses, \BrokerConfiguration.brokerID, \BrokerConfiguration.clientTopics,
+            \BrokerHooks.preConnect, \BrokerHooks.authenticate, \BrokerHooks.authorizePublish,
+            \BrokerHooks.authorizeSubscribe, \BrokerConfiguration.addresses, \BrokerConfiguration.brokerID,
+            \BrokerConfiguration.clientTopics,
             \BrokerConfiguration.connectTimeout, \BrokerConfiguration.keepAliveMax,
             \BrokerConfiguration.systemTopicsInterval, \Limits.clientIDBytesMax, \Limits.connectBytesMax,
             \Limits.inFlightMax,

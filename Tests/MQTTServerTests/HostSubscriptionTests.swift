@@ -1,3 +1,4 @@
+import Logging
 import MQTTPackets
 import MQTTServer
 import NIOCore
@@ -122,6 +123,23 @@ final class Flag: Sendable {
             return count
         }
         #expect(left == 0)
+    }
+
+    @Test("hooks that refuse everybody are not asked about host code")
+    func hooks() async throws {
+        var hooks = BrokerHooks()
+        hooks.preConnect = { _ in .refuse(.banned) }
+        hooks.authenticate = { _, _ in .rejected(.notAuthorized) }
+        hooks.authorizePublish = { _, _ in .deny(.notAuthorized) }
+        hooks.authorizeSubscribe = { _, _ in .deny(.notAuthorized) }
+        var configuration = BrokerConfiguration()
+        configuration.addresses = [.init(host: "127.0.0.1", port: 0)]
+        let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        try await withBroker(MQTTBroker(configuration: configuration, hooks: hooks, logger: logger)) { broker, _ in
+            let messages = try await broker.subscribe(to: "t", qos: .atLeastOnce)
+            try await broker.publish("m", to: "t", qos: .atLeastOnce)
+            #expect(try await take(1, messages).map(\.payloadString) == ["m"])
+        }
     }
 
     @Test("a shared subscription divides messages between host code and a client")

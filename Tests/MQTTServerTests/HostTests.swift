@@ -178,7 +178,7 @@ import Testing
 
     @Test("retained messages are listed by filter, in order, over many pages, and cleared by filter")
     func retained() async throws {
-        try await withBroker { broker, connect in
+        try await withBroker(testBroker { $0.systemTopicsInterval = .zero }) { broker, connect in
             for number in 0..<1_200 {
                 try await broker.publish("\(number)", to: "\(number % 2 == 0 ? "even" : "odd")/\(number)", retain: true)
             }
