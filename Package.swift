@@ -160,6 +160,48 @@ let package = Package(
             packageAccess: false,
             swiftSettings: strict
         ),
+        .executableTarget(
+            name: "publisher",
+            dependencies: ["MQTT"],
+            path: "Examples/Publisher",
+            packageAccess: false,
+            swiftSettings: strict
+        ),
+        .executableTarget(
+            name: "subscriber",
+            dependencies: ["MQTT"],
+            path: "Examples/Subscriber",
+            packageAccess: false,
+            swiftSettings: strict
+        ),
+        .executableTarget(
+            name: "guarded-broker",
+            dependencies: ["MQTTServer"],
+            path: "Examples/GuardedBroker",
+            packageAccess: false,
+            swiftSettings: strict
+        ),
+        .executableTarget(
+            name: "typed-topics",
+            dependencies: ["MQTT"],
+            path: "Examples/TypedTopics",
+            packageAccess: false,
+            swiftSettings: strict
+        ),
+        .executableTarget(
+            name: "request-response",
+            dependencies: ["MQTT"],
+            path: "Examples/RequestResponse",
+            packageAccess: false,
+            swiftSettings: strict
+        ),
+        .executableTarget(
+            name: "load-generator",
+            dependencies: ["MQTT"],
+            path: "Examples/LoadGenerator",
+            packageAccess: false,
+            swiftSettings: strict
+        ),
         // Tests.
         .testTarget(name: "MQTTPacketsTests", dependencies: ["MQTTPackets", nio], swiftSettings: strict),
         .testTarget(
