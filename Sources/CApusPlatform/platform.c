@@ -1,5 +1,6 @@
 #include "CApusPlatform.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -53,4 +54,11 @@ int64_t apus_open_files_max(void) {
     struct rlimit files;
     if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur == RLIM_INFINITY) return INT64_MAX;
     return (int64_t)files.rlim_cur;
+}
+
+uintptr_t apus_thread(void) { return (uintptr_t)pthread_self(); }
+
+void apus_complain(const char *text) {
+    fputs(text, stderr);
+    fflush(stderr);
 }

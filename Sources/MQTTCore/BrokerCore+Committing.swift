@@ -47,6 +47,7 @@ extension BrokerCore {
         var waiting: [Int32] = []
         swap(&waiting, &waitingConnections)
         for slot in waiting where Int(slot) < connections.count { releaseAnswers(Int(slot)) }
+        if configuration.tellsPublished { published.committed(through: committed) }
         resumeReading()
         var sessionsWaiting: [Int32] = []
         swap(&sessionsWaiting, &waitingSessions)
@@ -62,23 +63,33 @@ extension BrokerCore {
     }
 
     /// Of those that are read from no further before more is committed. One that still has too much pauses again.
-    private mutating func resumeReading() {
+    mutating func resumeReading() {
         var paused: [ConnectionID] = []
         swap(&paused, &pausedForCommit)
         for id in paused {
-            guard let c = index(id) else { continue }
-            connections[c].isPausedForCommit = false
-            touch(c)
-            if !isStoreFull, held[Int32(c)] != nil { goOn(c) }
+            if let c = index(id) { readOn(c) }
         }
     }
 
+    mutating func readOn(_ c: Int) {
+        connections[c].isPausedForCommit = false
+        touch(c)
+        if !isStoreFull, held[Int32(c)] != nil { goOn(c) }
+    }
+
     private mutating func releaseAnswers(_ c: Int) {
+        connections[c].isListedWaiting = false
         if connections[c].state == .closing {
-            if connections[c].closeTicket > committed { waitingConnections.append(Int32(c)) } else { touch(c) }
+            if connections[c].closeTicket > committed { listWaiting(c) } else { touch(c) }
             return
         }
-        while let first = connections[c].waiting.first, first.ticket <= committed {
+        sendAnswers(c)
+        if !connections[c].waiting.isEmpty { listWaiting(c) }
+    }
+
+    /// Those that wait for nothing any more.
+    mutating func sendAnswers(_ c: Int) {
+        while let first = connections[c].waiting.first, first.ticket <= committed, first.published == 0 {
             connections[c].waiting.removeFirst()
             connections[c].uncommittedBytes -= first.bytes
             switch first.answer {
@@ -91,7 +102,13 @@ extension BrokerCore {
                 if case .connack = packet { becomeConnected(c) }
             }
         }
-        if !connections[c].waiting.isEmpty { waitingConnections.append(Int32(c)) }
+    }
+
+    /// It is looked at after the next commit.
+    mutating func listWaiting(_ c: Int) {
+        guard !connections[c].isListedWaiting else { return }
+        connections[c].isListedWaiting = true
+        waitingConnections.append(Int32(c))
     }
 
     /// The transport is not closed before this is committed.
@@ -99,7 +116,7 @@ extension BrokerCore {
         let ticket = awaited(ticket, .close)
         guard ticket > committed else { return }
         connections[c].closeTicket = ticket
-        waitingConnections.append(Int32(c))
+        listWaiting(c)
     }
 
     /// The ticket that something waits for.
@@ -110,7 +127,7 @@ extension BrokerCore {
 
     /// Puts an answer behind those that wait on this connection.
     mutating func wait(_ c: Int, _ answer: WaitingAnswer) {
-        if connections[c].waiting.isEmpty { waitingConnections.append(Int32(c)) }
+        if answer.ticket > committed { listWaiting(c) }
         connections[c].waiting.append(answer)
         connections[c].uncommittedBytes += answer.bytes
     }

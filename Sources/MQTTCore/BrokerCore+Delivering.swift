@@ -36,6 +36,7 @@ extension BrokerCore {
     ) -> Bool {
         budget &-= 1
         let s = Int(receiver.session)
+        if asksToForward, !mayForward(bytes, view, &publication, s) { return true }
         let qos = min(view.qos, receiver.qos)  // [MQTT-3.8.4-8]
         let isRetained = receiver.retainAsPublished && view.isRetained  // [MQTT-3.3.1-12] [MQTT-3.3.1-13]
         if qos == .atMostOnce {

@@ -80,7 +80,9 @@ extension BrokerCore {
         let verdict =
             sessions[s].state.publishReceived(qos: view.qos, packetID: view.packetID, receiveMaximum: receiveMaximum)
         switch verdict {
-        case .route: _ = authorizeAndRoute(bytes, view, expiresAt: expiresAt, s)
+        case .route:
+            _ = authorizeAndRoute(bytes, view, expiresAt: expiresAt, s)
+            if accepted != nil { _ = tellPublished(c, after: awaited(ticket, .puback)) }
         case .routeThenAcknowledge:
             let reason = authorizeAndRoute(bytes, view, expiresAt: expiresAt, s)
             acknowledge(c, view, reason, after: awaited(ticket, .puback))
@@ -95,6 +97,7 @@ extension BrokerCore {
         case .receiveAgain:
             // While the first answer waits there is no second one.
             guard !connections[c].waitingPubrecs.contains(view.packetID) else { return }
+            acceptAgain(bytes, view, expiresAt: expiresAt, s)
             acknowledge(c, view, .success, after: awaited(sessions[s].lastTicket, .repeatedPubrec))
         case .disconnect(let reason): throw DecodingError(reason, "more than \(limits.receiveMaximum) unacknowledged")
         }
@@ -106,18 +109,24 @@ extension BrokerCore {
         expiresAt: Int64,
         _ s: Int
     ) -> ReasonCode {
-        if isGated, let refusal { return refuse(refusal) }
-        let topic = bytes.extracting(view.topic)
-        if topic[0] == Topics.dollar, Self.isReserved(bytes.string(in: view.topic)) { return refuse(.notAuthorized) }
-        guard isWithinLimits(topic) else { return refuse(.topicNameInvalid) }
-        let outcome = route(bytes, view, expiresAt: expiresAt, publisher: s)
+        if let reason = ruledOut(bytes, view) {
+            statistics.publishRefused &+= 1
+            return reason
+        }
+        let message = configuration.tellsPublished ? makeAccepted(bytes, view, expiresAt: expiresAt, s) : nil
+        let outcome = route(bytes, view, expiresAt: expiresAt, publisher: s, existing: message)
         if outcome.isTakenByNone { return .quotaExceeded }
+        if message != nil { accepted = message }
         return outcome.isMatched ? .success : .noMatchingSubscribers
     }
 
-    private mutating func refuse(_ reason: ReasonCode) -> ReasonCode {
-        statistics.publishRefused &+= 1
-        return reason
+    /// Why a PUBLISH is not routed, whoever would get it.
+    @inline(__always)
+    func ruledOut(_ bytes: Span<UInt8>, _ view: PublishView) -> ReasonCode? {
+        if isGated, let refusal { return refusal }
+        let topic = bytes.extracting(view.topic)
+        if topic[0] == Topics.dollar, Self.isReserved(bytes.string(in: view.topic)) { return .notAuthorized }
+        return isWithinLimits(topic) ? nil : .topicNameInvalid
     }
 
     @inline(__always)
@@ -139,11 +148,13 @@ extension BrokerCore {
         after ticket: UInt64
     ) {
         let endsAtLeastOnce = view.qos.rawValue == QoS.atLeastOnce.rawValue
-        if configuration.isDurable && (ticket > committed || !connections[c].waiting.isEmpty) {
+        let published = accepted == nil ? 0 : tellPublished(c, after: ticket)
+        if published > 0 || ticket > committed || !connections[c].waiting.isEmpty {
             var waiting = WaitingAnswer(
                 ticket: ticket,
                 answer: .acknowledgement(endsAtLeastOnce ? .puback : .pubrec, view.packetID, reason),
-                endsAtLeastOnce: endsAtLeastOnce
+                endsAtLeastOnce: endsAtLeastOnce,
+                published: published
             )
             waiting.bytes += view.topic.count + view.payload.count
             if !endsAtLeastOnce { connections[c].waitingPubrecs.insert(view.packetID) }
@@ -260,7 +271,9 @@ extension BrokerCore {
         _ publication: inout Publication,
         toOneOf group: Int32
     ) -> Bool {
-        guard let member = selectMember(group, qos: view.qos) else {
+        let asks = configuration.selectSharedSubscriber != nil
+        let message = asks ? makeMessage(&publication, bytes, view) : nil
+        guard let member = selectMember(group, for: message, qos: view.qos) else {
             drop(.noMember, -1, bytes: view.payload.count, of: observedMessage(&publication, bytes, view))
             return true
         }

@@ -94,7 +94,7 @@ extension BrokerCore {
         let isUncommitted = connections[c].uncommittedBytes > 0 || connections[c].lastTicket > committed
         guard isUncommitted else { return false }
         return connections[c].uncommittedBytes >= limits.uncommittedBytesMax
-            || statistics.uncommittedBytes >= limits.uncommittedBytesInAllMax
+            || statistics.uncommittedBytes >= limits.uncommittedBytesInAllMax || isPublishedFull
     }
 
     mutating func pauseForCommit(_ c: Int) {

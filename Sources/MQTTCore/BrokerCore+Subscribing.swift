@@ -153,7 +153,9 @@ extension BrokerCore {
             let entry = sessions[s].state.outbound[number]
             guard let message = entry.message else { continue }
             finish(number, s)
-            guard let shared = tree.group(id: entry.group), let member = selectMember(shared, qos: entry.qos) else {
+            guard let shared = tree.group(id: entry.group),
+                let member = selectMember(shared, for: message, qos: entry.qos)
+            else {
                 drop(.noMember, s, bytes: message.view.payload.count, of: message)
                 continue
             }

@@ -85,6 +85,13 @@ package struct BrokerCore: ~Copyable {
     /// Why the PUBLISH that is being handled is not to be routed.
     var refusal: ReasonCode?
 
+    // The hook `published`: see BrokerCore+Published.
+    var published = PublishedQueue()
+    /// The message that is being handled, where it was accepted and is for the hook.
+    var accepted: Message?
+    /// Whether a hook is asked for each receiver.
+    let asksToForward: Bool
+
     var isShuttingDown = false
     var hasStoreFailed = false
 
@@ -115,6 +122,7 @@ package struct BrokerCore: ~Copyable {
     package init(configuration: CoreConfiguration) {
         self.configuration = configuration
         isGated = !configuration.asks.isEmpty
+        asksToForward = configuration.authorizeForward != nil
         tree = SubscriptionTree(seed: configuration.seed)
         loops = Array(repeating: LoopSlot(), count: configuration.loops)
         armSystemTimers()

@@ -17,6 +17,12 @@ package struct CoreConfiguration: Sendable {
     package var systemTopics = SystemTopicsConfiguration()
     /// What is asked for before it is handled.
     package var asks: Asks = []
+    /// Whether acknowledgements wait for `publishedAnswered`.
+    package var tellsPublished = false
+    /// Asked for each receiver, under the lock; with the nanoseconds that it took.
+    package var authorizeForward: (@Sendable (Message, ForwardReceiver) -> (isAllowed: Bool, nanoseconds: UInt64))?
+    /// Asked for each message of a shared subscription, likewise. Nil leaves it to the broker.
+    package var selectSharedSubscriber: (@Sendable (SharedSelection) -> (clientID: String?, nanoseconds: UInt64))?
     /// Whether what is acknowledged has to be committed first.
     package var isDurable = false
     /// Only for tests, which show that a simulation sees what is missing.

@@ -13,6 +13,8 @@ struct WaitingAnswer: Sendable {
     var answer: Answer
     /// Whether it ends a QoS 1 publish of the receive window.
     var endsAtLeastOnce = false
+    /// The number of the message that is with the hook `published`; 0 is none.
+    var published: UInt64 = 0
     /// Its own, and those of the publish that it answers.
     var bytes = MemoryLayout<WaitingAnswer>.stride
 }
@@ -73,6 +75,8 @@ struct ConnectionSlot: Sendable {
     /// Whether the deadline has passed once: only the second time ends the connection, after it was offered a read.
     var isSuspect = false
     var waiting = Deque<WaitingAnswer>()
+    /// Whether it is in the list of connections to look at after a commit.
+    var isListedWaiting = false
     /// Bytes of the answers that wait, and of the publishes that they answer.
     var uncommittedBytes = 0
     /// The ticket of the last change that one of its packets made.

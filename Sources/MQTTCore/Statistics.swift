@@ -16,6 +16,8 @@ public enum DropCause: Int, Sendable, CaseIterable {
     case sessionEnded
     /// Retained messages were at their limit: delivered, and not retained.
     case notRetained
+    /// The hook `authorizeForward` was against it.
+    case notForwarded
 
     /// As it is named in `$SYS`, metrics and logs.
     public var name: String {
@@ -28,6 +30,7 @@ public enum DropCause: Int, Sendable, CaseIterable {
         case .noMember: "no-member"
         case .sessionEnded: "session-ended"
         case .notRetained: "not-retained"
+        case .notForwarded: "not-forwarded"
         }
     }
 }
@@ -170,6 +173,15 @@ public struct Statistics: Sendable, Equatable {
     public internal(set) var turnNanoseconds: UInt64 = 0
     /// Nanoseconds of the longest.
     public internal(set) var turnNanosecondsMaximum: UInt64 = 0
+
+    // MARK: Hooks that are called under the lock
+
+    /// Calls of `authorizeForward` and `selectSharedSubscriber`.
+    public internal(set) var lockedHookCalls: UInt64 = 0
+    /// Nanoseconds that they took, all together.
+    public internal(set) var lockedHookNanoseconds: UInt64 = 0
+    /// Nanoseconds of the longest.
+    public internal(set) var lockedHookNanosecondsMaximum: UInt64 = 0
 
     /// Nothing yet.
     public init() {}

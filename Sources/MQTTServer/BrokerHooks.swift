@@ -30,6 +30,22 @@ public struct BrokerHooks: Sendable {
     public var enhancedAuthentication:
         (@Sendable (ClientInfo, AuthenticationRequest) async throws -> AuthenticationStep)?
 
+    /// Whether a receiver may have a message: asked for each receiver of each message, also of retained ones and those of
+    /// the broker itself. A copy that is skipped is counted as `DropCause.notForwarded`.
+    ///
+    /// It is called under the broker's lock, which all clients wait for: it decides at once from what it is given. One
+    /// that calls the broker stops the program.
+    public var authorizeForward: (@Sendable (Message, ForwardReceiver) -> Bool)?
+    /// Which member of a shared subscription gets a message, by its client identifier; nil, or one that is no candidate,
+    /// leaves the choice to the broker. Called as `authorizeForward` is.
+    public var selectSharedSubscriber: (@Sendable (SharedSelection) -> String?)?
+    /// A message of a client was accepted and what it changed is stored. PUBACK or PUBREC waits for this hook, so that
+    /// "acknowledged" can mean "in my database". Not called for wills and for what the broker or its program publishes.
+    ///
+    /// Called for the messages of one client one after the other, at least once for each: again where a client sends one
+    /// again whose acknowledgement it did not get. Receivers do not wait for it. Failing is a refusal with 0x83.
+    public var published: (@Sendable (ClientInfo, Message) async throws -> PublishedDecision)?
+
     /// No hooks.
     public init() {}
 }
@@ -159,6 +175,15 @@ public enum PublishDecision: Sendable, Hashable {
     /// It is published with what is given in place of its own. What no PUBLISH can carry (a topic with wildcards, a
     /// property of other packets, more bytes than packets may have) is a refusal and a line in the log.
     case replace(topic: String? = nil, payload: ByteBuffer? = nil, properties: Properties? = nil)
+}
+
+/// What `published` says.
+public enum PublishedDecision: Sendable, Hashable {
+    /// The message is acknowledged.
+    case acknowledge
+    /// The client is told that the message failed, which its receivers have all the same: with this reason in 5.0. Before
+    /// 5.0 there is only a line in the log. A reason that PUBACK cannot carry becomes `notAuthorized`.
+    case refuse(ReasonCode)
 }
 
 /// A subscription that a client wants, or has in a session that it resumes.

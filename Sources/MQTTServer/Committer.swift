@@ -10,6 +10,7 @@ struct Committer: Sendable {
     private let core: SharedCore
     private let store: any MessageStore
     private let pager: Pager
+    private let published: (@Sendable () -> Void)?
     private let watch: StoreWatch
     private let waiters: CommitWaiters
     private let signals: AsyncStream<Void>
@@ -20,10 +21,18 @@ struct Committer: Sendable {
     /// Between two looks at what the store says of itself where nothing is committed.
     private static let watchInterval = Duration.milliseconds(100)
 
-    init(core: SharedCore, store: any MessageStore, pager: Pager, watch: StoreWatch, waiters: CommitWaiters) {
+    init(
+        core: SharedCore,
+        store: any MessageStore,
+        pager: Pager,
+        published: (@Sendable () -> Void)?,
+        watch: StoreWatch,
+        waiters: CommitWaiters
+    ) {
         self.core = core
         self.store = store
         self.pager = pager
+        self.published = published
         self.watch = watch
         self.waiters = waiters
         let (signals, continuation) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
@@ -59,15 +68,16 @@ struct Committer: Sendable {
         _ wake: @Sendable ([Int]) -> Void,
         _ body: (inout BrokerCore, _ now: Int64) -> Void
     ) {
-        let (loops, wantsPages) = watch.look { statistics in
+        let (loops, wantsPages, hasPublished) = watch.look { statistics in
             core.withLock { core, now in
                 body(&core, now)
                 core.storeSays(statistics, at: now)
-                return (core.loopsToWake(besides: -1), core.hasPageRequests())
+                return (core.loopsToWake(besides: -1), core.hasPageRequests(), core.hasPublished())
             }
         }
         wake(loops)
         if wantsPages { pager.signal() }
+        if hasPublished { published?() }
     }
 
     /// There will be no more changes: what there is is committed, and `run` returns.

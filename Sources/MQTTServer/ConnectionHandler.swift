@@ -70,7 +70,7 @@ final class ConnectionHandler: ChannelDuplexHandler, ConnectionEnd {
             return context.close(promise: nil)
         }
         self.id = id
-        gate = driver.hooks.map { PacketGate($0, driver: driver, id: id, address: address) }
+        gate = PacketGate(driver, id: id, address: address)
     }
 
     func channelInactive(context: ChannelHandlerContext) {

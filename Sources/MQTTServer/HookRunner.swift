@@ -13,11 +13,11 @@ struct HookRunner: Sendable {
         let description: String
     }
 
-    init(_ hooks: BrokerHooks, limits: Limits, timeout: Duration, logger: Logger) {
+    init(_ hooks: BrokerHooks, limits: Limits, _ configuration: BrokerConfiguration, _ logger: Logger) {
         self.hooks = hooks
         self.limits = limits
-        self.timeout = timeout
-        self.logger = logger
+        timeout = configuration.hookTimeout
+        self.logger = configuration.logger(.hooks, logger)
     }
 
     /// What an asynchronous hook says.

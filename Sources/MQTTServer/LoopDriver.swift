@@ -41,8 +41,7 @@ final class LoopDriver {
     let eventLoop: any EventLoop
     let core: SharedCore
     let receiveBuffers: ReceiveBuffers
-    /// Where they decide of what connections send.
-    let hooks: HookRunner?
+    let hooks: HookRunner
     private let log: ConnectionLog
     private let hub: EventHub
     private var peers: [Peer] = []
@@ -57,17 +56,21 @@ final class LoopDriver {
     private var changed: @Sendable () -> Void = {}
     /// Told after each turn that wants messages from the store.
     private var pagesWanted: @Sendable () -> Void = {}
+    /// Told after each turn that has messages for the hook of this name.
+    private let published: (@Sendable () -> Void)?
 
     init(
         index: Int,
         eventLoop: any EventLoop,
         core: SharedCore,
         receiveBuffers: ReceiveBuffers,
-        hooks: HookRunner?,
+        hooks: HookRunner,
+        published: (@Sendable () -> Void)?,
         log: ConnectionLog,
         hub: EventHub
     ) {
         self.hooks = hooks
+        self.published = published
         self.index = index
         self.eventLoop = eventLoop
         self.core = core
@@ -168,6 +171,7 @@ final class LoopDriver {
         for other in after.wake { peers[other].wake() }
         if after.hasChanges { changed() }
         if after.wantsPages { pagesWanted() }
+        if after.hasPublished { published?() }
         log.log(after.events)
         if let observed = after.observed { hub.publish(observed) }
         if after.isHungry { scheduleFeed() }
@@ -227,6 +231,7 @@ private struct AfterTurn: Sendable {
     let isHungry: Bool
     let hasChanges: Bool
     let wantsPages: Bool
+    let hasPublished: Bool
     /// Freed with this value.
     private let discarded: [Discarded]
 
@@ -238,6 +243,7 @@ private struct AfterTurn: Sendable {
         isHungry = core.isHungry(loop: loop)
         hasChanges = core.hasChanges()
         wantsPages = core.hasPageRequests()
+        hasPublished = core.hasPublished()
         discarded = core.takeDiscarded()
     }
 }

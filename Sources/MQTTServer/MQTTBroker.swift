@@ -25,7 +25,8 @@ public final class MQTTBroker: Service {
     let store: any MessageStore
     let logger: Logger
     let core: SharedCore
-    let hooks: BrokerHooks
+    let hooks: HookRunner
+    let published: PublishedHook?
     let watch: StoreWatch
     let hub: EventHub
     let host: HostSide
@@ -60,14 +61,15 @@ public final class MQTTBroker: Service {
         precondition(configuration.metricsInterval > .zero, "an interval is longer than nothing")
         self.configuration = configuration
         self.store = store
-        self.hooks = hooks
         self.logger = logger
         loops = configuration.loops
         limits = Self.limits(configuration)
         watch = StoreWatch(store, configuration.logger(.broker, logger))
+        self.hooks = HookRunner(hooks, limits: limits, configuration, logger)
         core = SharedCore(
             Self.coreConfiguration(configuration, limits, loops: loops, isDurable: store.isDurable, hooks)
         )
+        published = PublishedHook(self.hooks, core: core)
         hub = EventHub(core: core)
         host = HostSide(core: core, hub: hub)
     }
@@ -116,7 +118,14 @@ public final class MQTTBroker: Service {
     private func serveRestored(on group: MultiThreadedEventLoopGroup) async throws {
         let loops = Array(group.makeIterator())
         let pager = Pager(core: core, store: store)
-        let committer = Committer(core: core, store: store, pager: pager, watch: watch, waiters: host.waiters)
+        let committer = Committer(
+            core: core,
+            store: store,
+            pager: pager,
+            published: published?.signal,
+            watch: watch,
+            waiters: host.waiters
+        )
         let peers = try await makeDrivers(loops, committer, pager)
         let initialize = initializer(peers)
         let listeners = try await bind(group, initialize)
@@ -125,6 +134,8 @@ public final class MQTTBroker: Service {
         listening.succeed(listeners.compactMap(\.address))
         // Not cancelled with the broker: what happens while it ends is committed too.
         let committing = Task(executorPreference: store.executor) { try await self.commit(with: committer, peers) }
+        let calling = callPublished(peers)
+        defer { calling.cancel() }
         try await withThrowingTaskGroup(of: Void.self) { tasks in
             tasks.addTask { await pager.run { loops in for loop in loops { peers[loop].wake() } } }
             tasks.addTask {
@@ -144,6 +155,7 @@ public final class MQTTBroker: Service {
                 let deadline = self.giveUpCommitting(committing, peers)
                 // What a connection waits for before it closes is committed meanwhile.
                 await self.stop(listeners, peers)
+                await self.finishPublished(calling)
                 committer.finish()
                 pager.finish()
                 _ = await committing.result
@@ -193,7 +205,7 @@ public final class MQTTBroker: Service {
         core.keepAliveMax = configuration.keepAliveMax
         core.responseInformation = configuration.responseInformation
         core.isDurable = isDurable
-        core.asks = hooks.asks
+        core.add(hooks)
         return core
     }
 
@@ -209,7 +221,7 @@ public final class MQTTBroker: Service {
     ) async throws -> [LoopDriver.Peer] {
         let (core, hub) = (core, hub)
         let log = ConnectionLog(logger)
-        let hooks = hookRunner
+        let (hooks, published) = (hooks, published)
         let receiveBuffers = ReceiveBuffers(bytesMax: limits.receiveBufferBytesInAllMax)
         var peers: [LoopDriver.Peer] = []
         for (index, loop) in loops.enumerated() {
@@ -220,6 +232,7 @@ public final class MQTTBroker: Service {
                     core: core,
                     receiveBuffers: receiveBuffers,
                     hooks: hooks,
+                    published: published?.signal,
                     log: log,
                     hub: hub
                 )

@@ -32,8 +32,10 @@ final class PacketGate {
     private var rewrittenBytes = 0
     private var task: Task<Void, Never>?
 
-    init(_ runner: HookRunner, driver: LoopDriver, id: ConnectionID, address: String) {
-        self.runner = runner
+    /// Nil where no hook decides of what connections send.
+    init?(_ driver: LoopDriver, id: ConnectionID, address: String) {
+        guard !driver.hooks.hooks.asks.isEmpty else { return nil }
+        runner = driver.hooks
         self.driver = driver
         self.id = id
         client = ClientInfo(id: "", address: address, version: .v5)

@@ -17,6 +17,12 @@ int64_t apus_memory_bytes(void);
 /// How many files this process may have open.
 int64_t apus_open_files_max(void);
 
+/// The thread that asks; never 0.
+uintptr_t apus_thread(void);
+
+/// Writes to standard error, at once.
+void apus_complain(const char *text);
+
 /// CRC-32C (Castagnoli) of what `crc` is the checksum of, followed by these bytes. It begins with 0.
 uint32_t apus_crc32c(uint32_t crc, const void *bytes, size_t count);
 
