@@ -121,6 +121,16 @@ let package = Package(
             path: "Benchmarks/Client",
             swiftSettings: strict
         ),
+        .executableTarget(
+            name: "hooks-bench",
+            dependencies: [
+                "MQTTServer", logging,
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Benchmarks/Hooks",
+            packageAccess: false,
+            swiftSettings: strict
+        ),
         // Examples, which see what is public and nothing more.
         .target(
             name: "CustomStore",
