@@ -11,7 +11,11 @@ struct HooksBenchmark: AsyncParsableCommand {
     )
 
     enum Hooks: String, ExpressibleByArgument, CaseIterable {
-        case none, authorizePublish = "authorize-publish", replace, authorizeForward = "authorize-forward", published
+        case none
+        case authorizePublish = "authorize-publish"
+        case replace
+        case authorizeForward = "authorize-forward"
+        case published
     }
 
     @Option(help: "The port to listen on, on loopback.")
