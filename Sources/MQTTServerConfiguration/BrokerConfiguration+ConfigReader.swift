@@ -8,7 +8,7 @@ extension BrokerConfiguration {
     ///
     /// Keys are named as the long options of `apus serve`: `host`, `port`, `threads`, `connect-timeout`, `drain-time` and
     /// `sys-interval` (seconds), `max-keep-alive`, `response-information`, `queue-policy`, `client-topics`, `broker-id`,
-    /// `log-packets`; and `limit.` with the name of any limit in `docs/limits.md`, as in `limit.queued-messages`. A reader
+    /// `log-packets`, beside them `hook-timeout` (seconds); and `limit.` with the name of any limit in `docs/limits.md`, as in `limit.queued-messages`. A reader
     /// cannot tell what keys there are: one that is misspelt goes unseen.
     ///
     /// - Throws: a `SettingError` for the first value that is not what its key takes.
@@ -21,6 +21,7 @@ extension BrokerConfiguration {
         threads = try settings.number("threads", in: 1...1_024)
         connectTimeout = try settings.seconds("connect-timeout", in: 0.001...86_400) ?? connectTimeout
         drainTime = try settings.seconds("drain-time", in: 0.001...86_400) ?? drainTime
+        hookTimeout = try settings.seconds("hook-timeout", in: 0.001...86_400) ?? hookTimeout
         systemTopicsInterval = try settings.systemTopicsInterval() ?? systemTopicsInterval
         keepAliveMax = UInt16(try settings.number("max-keep-alive", in: 0...65_535) ?? Int(keepAliveMax))
         queuePolicy = try settings.choice("queue-policy") ?? queuePolicy

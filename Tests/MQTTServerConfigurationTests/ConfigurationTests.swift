@@ -13,7 +13,8 @@ import Testing
     func keys() throws {
         let read = try configuration([
             "APUS_HOST": "::1", "APUS_PORT": "0", "APUS_THREADS": "3", "APUS_CONNECT_TIMEOUT": "2.5",
-            "APUS_DRAIN_TIME": "7", "APUS_SYS_INTERVAL": "0", "APUS_MAX_KEEP_ALIVE": "300",
+            "APUS_DRAIN_TIME": "7", "APUS_HOOK_TIMEOUT": "3",
+            "APUS_SYS_INTERVAL": "0", "APUS_MAX_KEEP_ALIVE": "300",
             "APUS_RESPONSE_INFORMATION": "r/", "APUS_QUEUE_POLICY": "drop-oldest", "APUS_CLIENT_TOPICS": "mosca",
             "APUS_BROKER_ID": "b", "APUS_LOG_PACKETS": "c", "APUS_LIMIT_QUEUED_MESSAGES": "17",
         ])
@@ -21,6 +22,7 @@ import Testing
         #expect(read.threads == 3)
         #expect(read.connectTimeout == .milliseconds(2_500))
         #expect(read.drainTime == .seconds(7))
+        #expect(read.hookTimeout == .seconds(3))
         #expect(read.systemTopicsInterval == .zero)
         #expect(read.keepAliveMax == 300)
         #expect(read.responseInformation == "r/")
