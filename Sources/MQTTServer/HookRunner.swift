@@ -33,6 +33,7 @@ struct HookRunner: Sendable {
         for client: ClientInfo,
         _ body: @escaping @Sendable () async throws -> Value
     ) async -> Outcome<Value> {
+        guard !Task.isCancelled else { return .failed }
         let (results, continuation) = AsyncStream.makeStream(of: Outcome<Value>.self)
         let work = Task {
             do {
