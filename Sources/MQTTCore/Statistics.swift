@@ -16,6 +16,8 @@ public enum DropCause: Int, Sendable, CaseIterable {
     case sessionEnded
     /// Retained messages were at their limit: delivered, and not retained.
     case notRetained
+    /// The program that the broker is part of has emptied the queue.
+    case cleared
 
     /// As it is named in `$SYS`, metrics and logs.
     public var name: String {
@@ -28,6 +30,7 @@ public enum DropCause: Int, Sendable, CaseIterable {
         case .noMember: "no-member"
         case .sessionEnded: "session-ended"
         case .notRetained: "not-retained"
+        case .cleared: "cleared"
         }
     }
 }

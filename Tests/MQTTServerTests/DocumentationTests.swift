@@ -60,5 +60,6 @@ import Testing
         | `no-member` | messages of a shared subscription without a member that may have them |
         | `session-ended` | what was not acknowledged when its session ended |
         | `not-retained` | delivered, and not retained since retained messages are at their limit |
+        | `cleared` | what waited in a queue that the program has emptied (`MQTTBroker.clearQueue`) |
         """
 }
