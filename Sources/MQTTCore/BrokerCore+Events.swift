@@ -90,9 +90,9 @@ extension BrokerCore {
 
     /// Told once for each connection, when what waited for its client is sent.
     mutating func becomeReadyIfDrained(_ s: Int, _ c: Int) {
-        guard sessions[s].state.outbound.nextUnsent >= connections[c].readyAt, sessions[s].replays.isEmpty else {
-            return
-        }
+        guard connections[c].state == .connected, sessions[s].replays.isEmpty,
+            sessions[s].state.outbound.nextUnsent >= connections[c].readyAt
+        else { return }
         connections[c].isReady = true
         emit(c) { .clientReady($0) }
     }

@@ -59,12 +59,12 @@ extension BrokerCore {
         return isStoreFull && asksForRoom ? .serverBusy : nil
     }
 
-    private mutating func begin(at now: Int64) {
+    mutating func begin(at now: Int64) {
         self.now = now
         budget = limits.deliveriesPerTurn
     }
 
-    private func liveSession(_ clientID: String) -> Int? {
+    func liveSession(_ clientID: String) -> Int? {
         guard let s = sessionOfClient[Array(clientID.utf8)].map(Int.init) else { return nil }
         return sessions[s].connection >= 0 || !isOver(s) ? s : nil
     }

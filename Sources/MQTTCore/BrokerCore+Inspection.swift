@@ -52,6 +52,11 @@ extension BrokerCore {
         )
     }
 
+    /// The clients whose CONNECT was accepted.
+    package var connectedClients: Set<String> {
+        Set(connections.lazy.filter { [.connected, .awaitingCommit].contains($0.state) }.map(\.client.id))
+    }
+
     /// Whether packets from this connection are still handled.
     package func isOpen(_ id: ConnectionID) -> Bool {
         guard let c = index(id) else { return false }

@@ -131,7 +131,7 @@ extension BrokerCore {
     }
 
     /// The shared subscriptions of some of them that the session does not have any more.
-    private mutating func load(_ messages: [StoredMessage], _ s: Int) -> Set<UInt32> {
+    mutating func load(_ messages: [StoredMessage], _ s: Int) -> Set<UInt32> {
         var last: (filter: String, group: UInt32) = ("", 0)
         var groupsLeft: Set<UInt32> = []
         for stored in messages {

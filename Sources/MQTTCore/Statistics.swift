@@ -18,6 +18,8 @@ public enum DropCause: Int, Sendable, CaseIterable {
     case notRetained
     /// The hook `authorizeForward` was against it.
     case notForwarded
+    /// The program that the broker is part of has emptied the queue.
+    case cleared
 
     /// As it is named in `$SYS`, metrics and logs.
     public var name: String {
@@ -31,6 +33,7 @@ public enum DropCause: Int, Sendable, CaseIterable {
         case .sessionEnded: "session-ended"
         case .notRetained: "not-retained"
         case .notForwarded: "not-forwarded"
+        case .cleared: "cleared"
         }
     }
 }

@@ -71,7 +71,7 @@ final class ConnectionLog: Sendable {
     private static func level(_ cause: DropCause) -> Logger.Level {
         switch cause {
         case .queueFull, .backlog, .tooLarge, .noMember, .notRetained: .warning
-        case .expired, .offline, .sessionEnded, .notForwarded: .debug
+        case .expired, .offline, .sessionEnded, .notForwarded, .cleared: .debug
         }
     }
 

@@ -22,7 +22,7 @@ FIGURES = [
     "subscriptions/count", "shared_subscriptions/count", "retained messages/count", "store/messages/count", "store/messages/bytes",
     *LOADS]
 CAUSES = ["queue-full", "expired", "too-large", "qos0-backlog", "qos0-offline", "no-member", "session-ended", "not-retained",
-          "not-forwarded"]
+          "not-forwarded", "cleared"]
 EXCUSED = {  # what mosquitto has and Apus has not
     "clients/active": "mosquitto says that it is deprecated: clients/connected",
     "clients/inactive": "mosquitto says that it is deprecated: clients/disconnected",

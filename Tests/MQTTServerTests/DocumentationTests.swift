@@ -61,5 +61,6 @@ import Testing
         | `session-ended` | what was not acknowledged when its session ended |
         | `not-retained` | delivered, and not retained since retained messages are at their limit |
         | `not-forwarded` | copies that a program's `authorizeForward` hook was against |
+        | `cleared` | what waited in a queue that the program has emptied (`MQTTBroker.clearQueue`) |
         """
 }

@@ -66,6 +66,6 @@ enum EmbeddingSnippets {
         let _: Any = MQTTBroker.subscribe(clientID:to:options:)
         let _: Any = MQTTBroker.unsubscribe(clientID:from:)
         let _: Any = MQTTBroker.disconnect(_:reason:explanation:)
-        let _: Any = MQTTBroker.endSession(of:)
+        let _: Any = MQTTBroker.clearQueue(of:)
     }
 }

@@ -209,6 +209,18 @@ import Testing
         }
     }
 
+    @Test("what host code does by itself is no client's: only its messages are told")
+    func hostCode() async throws {
+        let broker = testBroker()
+        let log = EventLog(broker)
+        try await withBroker(broker) { broker, _ in
+            let messages = try await broker.subscribe(to: "t", qos: .atLeastOnce)
+            try await broker.publish("m", to: "t", qos: .atLeastOnce)
+            try await within("the message") { for await _ in messages { return } }
+        }
+        #expect(try await log.all() == ["published t=m@1 by -"])
+    }
+
     @Test("events end when an address cannot be listened on, and there are none after the end")
     func end() async throws {
         try await withBroker { first, _ in

@@ -1,5 +1,6 @@
 import MQTTPackets
 import MQTTServer
+import MQTTStore
 import NIOCore
 import Testing
 
@@ -173,6 +174,30 @@ import Testing
             await #expect(throws: HostError.noSession(clientID: "c")) {
                 try await broker.subscribe(clientID: "c", to: "a", options: SubscriptionOptions())
             }
+        }
+    }
+
+    @Test("a queue is cleared, also of what only the store has; what comes later stays", arguments: [false, true])
+    func clearQueue(isDurable: Bool) async throws {
+        let store: any MessageStore = isDurable ? KeptStore() : VolatileStore()
+        // Of the durable queue memory has a part.
+        let broker = testBroker(store: store) { $0.limits.windowBytesInAllMax = 64 << 10 }
+        try await withBroker(broker) { broker, connect in
+            let client = try await connect("a", expiry: 60)
+            try await client.subscribe("t", .atLeastOnce)
+            let events = broker.events
+            try broker.disconnect("a")
+            try await events.wait("the end of a") { if case .clientDisconnected = $0 { true } else { false } }
+            let payload = String(repeating: "x", count: 200)
+            for _ in 0..<2_500 { try await broker.publish(payload, to: "t", qos: .atLeastOnce) }
+            #expect(try await broker.clearQueue(of: "a") == 2_500)
+            #expect(try await broker.clearQueue(of: "a") == 0)
+            try await broker.publish("later", to: "t", qos: .atLeastOnce)
+            #expect(broker.clients.first?.queue.messages == 1)
+            #expect(broker.clients.first?.queue.dropped[.cleared] == 2_500)
+            let again = try await connect("a", expiry: 60)
+            #expect(try await again.nextPayload() == "later")
+            await #expect(throws: HostError.noSession(clientID: "b")) { try await broker.clearQueue(of: "b") }
         }
     }
 

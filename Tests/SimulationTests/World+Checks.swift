@@ -30,6 +30,8 @@ extension World {
     func checkFigures() throws {
         let disagreements = core.disagreements
         try expect(disagreements.isEmpty, "figures: \(disagreements.joined(separator: "; "))")
+        try observe()
+        try checkObserver()
     }
 
     private func checkStore() throws {

@@ -22,6 +22,7 @@ extension World {
         reading = []
         loops = Array(repeating: Loop(), count: configuration.loops)
         core = BrokerCore(configuration: configuration)
+        beginObserving()
         store = StoreModel(of: kept)
         changes = []
         retained = kept.retainedPayloads

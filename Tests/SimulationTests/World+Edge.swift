@@ -29,6 +29,7 @@ extension World {
     func perform(_ after: AfterTurn) throws {
         try settleStore()
         for event in core.takeEvents() { try happened(event) }
+        try observe()
         if after.isHungry { loops[after.loop].isToFeed = true }
         for entry in after.output {
             guard let link = link(entry.connection) else { continue }

@@ -41,6 +41,9 @@ final class World {
     var isEnding = false
     /// One packet a turn, so that each answer's ticket is known to the harness.
     let isStrict: Bool
+    /// Whether somebody observes the broker, and what was seen since it began.
+    let isObserved: Bool
+    var observer: Observer?
     /// Tells what happened, where somebody reads it.
     var log: [String]?
 
@@ -53,7 +56,9 @@ final class World {
         loops = Array(repeating: Loop(), count: configuration.loops)
         isStrict = configuration.isDurable && !random.oneIn(3)
         self.random = random
+        isObserved = seed % 2 == 0
         log = isLogging ? [] : nil
+        beginObserving()
     }
 
     func note(_ event: @autoclosure () -> String) {

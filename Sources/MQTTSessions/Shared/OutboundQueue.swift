@@ -176,6 +176,9 @@ package struct OutboundQueue: Sendable {
     /// The oldest message that was never sent; nil where all were.
     package var oldestUnsent: Message? { oldestUnsentPosition.flatMap { bodies[$0].message } }
 
+    /// Its number.
+    package var oldestUnsentNumber: UInt64? { oldestUnsentPosition.map { heads[$0].number } }
+
     private var oldestUnsentPosition: Int? {
         var at = cursor
         while at < heads.count && heads[at].state != .queued { at += 1 }
