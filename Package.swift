@@ -40,7 +40,7 @@ let package = Package(
     targets: [
         // Pure: no I/O, clock, lock, task.
         .target(name: "MQTTPackets", dependencies: [nio], swiftSettings: strict),
-        .target(name: "MQTTSessions", dependencies: ["MQTTPackets", nio, deque], swiftSettings: strict),
+        .target(name: "MQTTSessions", dependencies: ["MQTTStore", "MQTTPackets", nio, deque], swiftSettings: strict),
         .target(name: "MQTTRouting", dependencies: ["MQTTPackets", nio], swiftSettings: strict),
         .target(name: "MQTTStore", dependencies: ["MQTTPackets", nio], swiftSettings: strict),
         .target(
@@ -78,7 +78,9 @@ let package = Package(
         ),
         .target(
             name: "MQTT",
-            dependencies: ["MQTTSessions", "MQTTPackets", nio, posix, deque, logging, metrics, lifecycle],
+            dependencies: [
+                "MQTTSessions", "MQTTStore", "MQTTPackets", nio, posix, deque, logging, metrics, lifecycle,
+            ],
             swiftSettings: strict
         ),
         .executableTarget(
@@ -119,6 +121,7 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Benchmarks/Client",
+            exclude: ["mqttjs.js"],
             swiftSettings: strict
         ),
         // Examples, which see what is public and nothing more.
@@ -160,6 +163,13 @@ let package = Package(
             packageAccess: false,
             swiftSettings: strict
         ),
+        .executableTarget(
+            name: "durable-publisher",
+            dependencies: ["MQTT", "MQTTJournal"],
+            path: "Examples/DurablePublisher",
+            packageAccess: false,
+            swiftSettings: strict
+        ),
         // Tests.
         .testTarget(name: "MQTTPacketsTests", dependencies: ["MQTTPackets", nio], swiftSettings: strict),
         .testTarget(
@@ -175,7 +185,9 @@ let package = Package(
         .testTarget(
             name: "MQTTTests",
             dependencies: [
-                "MQTT", "MQTTServer", "MQTTJournal", "MQTTSessions", "MQTTPackets", nio, posix, logging, lifecycle,
+                "MQTT", "MQTTServer", "MQTTJournal", "MQTTSessions", "MQTTStore", "MQTTStoreTesting", "MQTTPackets",
+                nio,
+                posix, logging, lifecycle,
             ],
             swiftSettings: strict
         ),
