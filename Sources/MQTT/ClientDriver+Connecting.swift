@@ -31,7 +31,7 @@ extension ClientDriver {
 
     /// Connects; `waiter` is told when it is over, whichever way.
     func connect(_ target: ConnectionTarget, _ waiter: CheckedContinuation<ConnectionEnd, Never>) {
-        guard !isEnding else { return waiter.resume(returning: ConnectionEnd(error: nil, wasConnected: false)) }
+        guard !isEnding else { return waiter.resume(returning: ConnectionEnd(error: failure, wasConnected: false)) }
         attempts += 1
         let number = attempts
         attempt = Attempt(number: number, target: target, waiter: waiter)
@@ -89,7 +89,9 @@ extension ClientDriver {
         keepAliveTimer = nil
         rest = ByteBuffer()
         handOver()
+        let broken = ended.wasConnected && !isEnding ? messageBroken(by: ended.error ?? error) : nil
         session.connectionEnded()
+        if let broken { brokeOn(broken) }
         outbox.setConnected(false)
         returnRequests()
         if ended.wasConnected { metrics.lost() }

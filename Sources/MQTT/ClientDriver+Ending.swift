@@ -23,12 +23,8 @@ extension ClientDriver {
             }
         }
         isEnding = true
-        attempt?.error = nil
-        if let pause {
-            self.pause = nil
-            pause.timer.cancel()
-            pause.waiter.resume()
-        }
+        attempt?.error = failure
+        endPause()
         guard let handler else {
             if let attempt { over(attempt.number, .closed) }
             return
@@ -52,6 +48,14 @@ extension ClientDriver {
             pause.waiter.resume()
         }
         pause = (timer, waiter)
+    }
+
+    /// The next attempt begins now.
+    func endPause() {
+        guard let pause else { return }
+        self.pause = nil
+        pause.timer.cancel()
+        pause.waiter.resume()
     }
 
     /// `run()` is over: everybody who waits is told.

@@ -58,7 +58,8 @@ public final class MQTTClient: Service {
         self.random = random
         eventLoop = eventLoopGroup.next()
         // Before 5.0 no server assigns one that the client would be told.
-        let makesUpID = configuration.clientID.isEmpty && configuration.version < .v5
+        let makesUpID =
+            configuration.clientID.isEmpty && (configuration.version < .v5 || configuration.durableStore != nil)
         clientID = makesUpID ? "mqtt-" + String(UInt64.random(in: 0 ... .max), radix: 36) : configuration.clientID
         outbox = Outbox(limits: configuration.queue)
         driver = NIOLoopBoundBox.makeBoxSendingValue(
@@ -90,6 +91,10 @@ public final class MQTTClient: Service {
     /// The connection, as soon as there is one. Throws where the client ends before.
     @discardableResult
     public func connected() async throws(MQTTError) -> Connection { try await status.connected() }
+
+    /// Begins the next attempt to connect now, where the client pauses before it: for a program that has learned that the
+    /// network is there again.
+    public func reconnect() { outbox.perform { $0.endPause() } }
 
     // MARK: The end
 
@@ -132,11 +137,31 @@ public final class MQTTClient: Service {
                 done.resume()
             }
         }
+        await closeStore()
         if let error { throw error }
+    }
+
+    private func openStore() async -> MQTTError? {
+        guard let store = configuration.durableStore else { return nil }
+        do {
+            let kept = try await KeptSession(opening: store)
+            return await withCheckedContinuation { waiter in
+                outbox.perform { waiter.resume(returning: $0.restore(kept)) }
+            }
+        } catch {
+            return .storeFailed("\(error)")
+        }
+    }
+
+    private func closeStore() async {
+        guard let store = configuration.durableStore else { return }
+        await withCheckedContinuation { waiter in outbox.perform { $0.finishStoring(waiter) } }
+        await store.close()
     }
 
     /// Nil where it was asked to end.
     private func keepConnected(isPatient: Bool) async -> MQTTError? {
+        if let failure = await openStore() { return failure }
         var backoff = Backoff(configuration.reconnect, random: random)
         var servers = configuration.servers.cycled
         var hasConnected = false
