@@ -20,6 +20,7 @@ let package = Package(
     products: [
         .executable(name: "apus", targets: ["apus"]),
         .library(name: "MQTT", targets: ["MQTT"]),
+        .library(name: "MQTTClientConfiguration", targets: ["MQTTClientConfiguration"]),
         .library(name: "MQTTServer", targets: ["MQTTServer"]),
         .library(name: "MQTTServerConfiguration", targets: ["MQTTServerConfiguration"]),
         .library(name: "MQTTPackets", targets: ["MQTTPackets"]),
@@ -81,6 +82,11 @@ let package = Package(
             dependencies: [
                 "MQTTSessions", "MQTTStore", "MQTTPackets", nio, posix, deque, logging, metrics, lifecycle,
             ],
+            swiftSettings: strict
+        ),
+        .target(
+            name: "MQTTClientConfiguration",
+            dependencies: ["MQTT", .product(name: "Configuration", package: "swift-configuration")],
             swiftSettings: strict
         ),
         .executableTarget(
@@ -209,6 +215,14 @@ let package = Package(
                 "MQTTServer", "MQTTCore", "MQTTStore", "MQTTStoreTesting", "MQTTJournal", "MQTTSessions", "MQTTPackets",
                 nio, posix, logging, lifecycle, metrics, system,
                 .product(name: "MetricsTestKit", package: "swift-metrics"),
+            ],
+            swiftSettings: strict
+        ),
+        .testTarget(
+            name: "MQTTClientConfigurationTests",
+            dependencies: [
+                "MQTTClientConfiguration", "MQTT",
+                .product(name: "Configuration", package: "swift-configuration"),
             ],
             swiftSettings: strict
         ),
