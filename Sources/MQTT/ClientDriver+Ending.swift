@@ -24,6 +24,7 @@ extension ClientDriver {
         }
         isEnding = true
         attempt?.error = failure
+        preparing?.cancel()
         endPause()
         guard let handler else {
             if let attempt { over(attempt.number, .closed) }
@@ -37,25 +38,6 @@ extension ClientDriver {
             handler.closeAfterWrites()
         default: handler.close()
         }
-    }
-
-    /// Waits between attempts; ends early where the client does.
-    func pause(for delay: Duration, _ waiter: CheckedContinuation<Void, Never>) {
-        guard !isEnding else { return waiter.resume() }
-        let timer = schedule(in: TimeAmount(delay)) { driver in
-            guard let pause = driver.pause else { return }
-            driver.pause = nil
-            pause.waiter.resume()
-        }
-        pause = (timer, waiter)
-    }
-
-    /// The next attempt begins now.
-    func endPause() {
-        guard let pause else { return }
-        self.pause = nil
-        pause.timer.cancel()
-        pause.waiter.resume()
     }
 
     /// `run()` is over: everybody who waits is told.

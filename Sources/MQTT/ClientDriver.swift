@@ -13,8 +13,6 @@ final class ClientDriver {
     /// a busy publisher would keep the loop from reading.
     private static let wakingsInRowMax = 8
     private static let betweenWakings = TimeAmount.microseconds(50)
-    /// What an idle connection keeps for its next output.
-    private static let outputBytesKept = 1_024
 
     /// A QoS 1 or 2 message that has not reached its guarantee.
     struct Pending {
@@ -38,7 +36,8 @@ final class ClientDriver {
     }
 
     let eventLoop: any EventLoop
-    let configuration: MQTTClient.Configuration
+    let settings: SharedConfiguration
+    var configuration: MQTTClient.Configuration { settings.value }
     let outbox: Outbox
     let status: ClientStatus
     let transport: ClientTransport
@@ -54,8 +53,11 @@ final class ClientDriver {
     var isEnding = false
     /// Why it ends, where no connection is the cause.
     var failure: MQTTError?
-    /// What `run()` sleeps in between attempts.
-    var pause: (timer: Scheduled<Void>, waiter: CheckedContinuation<Void, Never>)?
+    var series: Series?
+    var preparing: Task<Void, Never>?
+    /// Between attempts, and where the server has said that the next one is to lead.
+    var pause: Scheduled<Void>?
+    var pauseReference: ServerAddress?
 
     var pending: [UInt64: Pending] = [:]
     var awaitedPublishes = 0
@@ -94,7 +96,7 @@ final class ClientDriver {
     private var wakingsInRow = 0
 
     init(
-        _ configuration: MQTTClient.Configuration,
+        _ settings: SharedConfiguration,
         clientID: String,
         eventLoop: any EventLoop,
         outbox: Outbox,
@@ -103,7 +105,8 @@ final class ClientDriver {
         metrics: ClientMetrics,
         logger: Logger
     ) {
-        self.configuration = configuration
+        self.settings = settings
+        let configuration = settings.value
         self.eventLoop = eventLoop
         self.outbox = outbox
         self.status = status
@@ -152,7 +155,7 @@ final class ClientDriver {
     /// Messages that were not sent.
     var queuedMessages: Int { offline.count + session.outbound.queued }
 
-    /// The session's output goes out whole; its storage is used again once NIO is done with it.
+    /// The session's output goes out whole.
     func write() {
         guard session.output.readableBytes > 0, let handler else { return }
         hasSent = true
