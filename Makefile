@@ -70,9 +70,10 @@ archive: build ## the example that keeps messages in SQLite
 	@Scripts/install-packages libsqlite3-dev
 	APUS_ARCHIVE=1 swift build -c release --product archive
 
-test-crash: build ## what `make test` kills: the broker, two times in each row of `make crash`
+test-crash: build ## what `make test` kills: the broker, two times in each row of `make crash`, and a publisher three times
 	@Scripts/install-packages python3=python3
 	Tests/Crash/kills.py --kills 2 --shortest 0.5 --longest 1 --parallel 6 -- $(APUS_CRASH)
+	Tests/Crash/client_kills.py --kills 3 -- $(APUS_CRASH)
 
 test-soak: SOAK_SECONDS = 60
 test-soak: build soak ## what `make test` soaks: a minute
@@ -95,10 +96,12 @@ conformance: build test-packages ## test each normative statement and print the 
 simulate: build ## the long simulation, SEEDS (10000)
 	APUS_SIMULATION_SEEDS=$(SEEDS) swift test -c release --skip-build --filter Simulation
 
-crash: ## kill the broker under load, KILLS (20) times in each of six rows, and print what it lost
+crash: ## kill the broker under load, KILLS (20) times in each of six rows, then a publisher, and print what they lost
 	@Scripts/install-packages git=git python3=python3
 	swift build -c release --product apus
+	swift build -c release --product durable-publisher
 	Tests/Crash/kills.py --kills $(KILLS) --parallel 2 $(CRASH) -- $(APUS_CRASH)
+	Tests/Crash/client_kills.py --kills $(KILLS) -- $(APUS_CRASH)
 
 soak: ## thousands of clients for SOAK_SECONDS (600), then nothing of them is left; SOAK=… for options
 	@Scripts/install-packages git=git python3=python3
@@ -119,6 +122,13 @@ bench: ## the same load for Apus and mosquitto, side by side; BENCH=… for opti
 
 bench-table: bench ## the same, written into README.md
 	Benchmarks/tables README.md bench=.build/bench.md
+
+.PHONY: bench-client
+bench-client: ## the client library beside MQTT.js, and how much memory 10,000 idle clients take
+	@Scripts/install-packages git=git python3=python3 nodejs node-mqtt
+	swift build -c release --product apus
+	swift build -c release --product client-bench
+	Benchmarks/client-compare $(BENCH) -- $(APUS) serve --port {port} --in-memory --log-level error --threads 1
 
 .PHONY: bench-backlog
 bench-backlog: ## how much memory 10 million queued messages take; BENCH=… for options

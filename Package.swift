@@ -20,6 +20,7 @@ let package = Package(
     products: [
         .executable(name: "apus", targets: ["apus"]),
         .library(name: "MQTT", targets: ["MQTT"]),
+        .library(name: "MQTTClientConfiguration", targets: ["MQTTClientConfiguration"]),
         .library(name: "MQTTServer", targets: ["MQTTServer"]),
         .library(name: "MQTTServerConfiguration", targets: ["MQTTServerConfiguration"]),
         .library(name: "MQTTPackets", targets: ["MQTTPackets"]),
@@ -40,7 +41,7 @@ let package = Package(
     targets: [
         // Pure: no I/O, clock, lock, task.
         .target(name: "MQTTPackets", dependencies: [nio], swiftSettings: strict),
-        .target(name: "MQTTSessions", dependencies: ["MQTTPackets", nio, deque], swiftSettings: strict),
+        .target(name: "MQTTSessions", dependencies: ["MQTTStore", "MQTTPackets", nio, deque], swiftSettings: strict),
         .target(name: "MQTTRouting", dependencies: ["MQTTPackets", nio], swiftSettings: strict),
         .target(name: "MQTTStore", dependencies: ["MQTTPackets", nio], swiftSettings: strict),
         .target(
@@ -78,7 +79,14 @@ let package = Package(
         ),
         .target(
             name: "MQTT",
-            dependencies: ["MQTTSessions", "MQTTPackets", nio, posix, deque, logging, metrics, lifecycle],
+            dependencies: [
+                "MQTTSessions", "MQTTStore", "MQTTPackets", nio, posix, deque, logging, metrics, lifecycle,
+            ],
+            swiftSettings: strict
+        ),
+        .target(
+            name: "MQTTClientConfiguration",
+            dependencies: ["MQTT", .product(name: "Configuration", package: "swift-configuration")],
             swiftSettings: strict
         ),
         .executableTarget(
@@ -119,6 +127,7 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Benchmarks/Client",
+            exclude: ["mqttjs.js"],
             swiftSettings: strict
         ),
         .executableTarget(
@@ -212,6 +221,13 @@ let package = Package(
             packageAccess: false,
             swiftSettings: strict
         ),
+        .executableTarget(
+            name: "durable-publisher",
+            dependencies: ["MQTT", "MQTTJournal"],
+            path: "Examples/DurablePublisher",
+            packageAccess: false,
+            swiftSettings: strict
+        ),
         // Tests.
         .testTarget(name: "MQTTPacketsTests", dependencies: ["MQTTPackets", nio], swiftSettings: strict),
         .testTarget(
@@ -227,7 +243,9 @@ let package = Package(
         .testTarget(
             name: "MQTTTests",
             dependencies: [
-                "MQTT", "MQTTServer", "MQTTJournal", "MQTTSessions", "MQTTPackets", nio, posix, logging, lifecycle,
+                "MQTT", "MQTTServer", "MQTTJournal", "MQTTSessions", "MQTTStore", "MQTTStoreTesting", "MQTTPackets",
+                nio,
+                posix, logging, lifecycle,
             ],
             swiftSettings: strict
         ),
@@ -249,6 +267,14 @@ let package = Package(
                 "MQTTServer", "MQTTCore", "MQTTStore", "MQTTStoreTesting", "MQTTJournal", "MQTTSessions", "MQTTPackets",
                 nio, posix, logging, lifecycle, metrics, system,
                 .product(name: "MetricsTestKit", package: "swift-metrics"),
+            ],
+            swiftSettings: strict
+        ),
+        .testTarget(
+            name: "MQTTClientConfigurationTests",
+            dependencies: [
+                "MQTTClientConfiguration", "MQTT",
+                .product(name: "Configuration", package: "swift-configuration"),
             ],
             swiftSettings: strict
         ),

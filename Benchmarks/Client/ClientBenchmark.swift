@@ -16,7 +16,7 @@ struct ClientBenchmark: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "client-bench",
         abstract: "The client library's speed and memory against a running server.",
-        subcommands: [Throughput.self, Idle.self]
+        subcommands: [Throughput.self, Sending.self, Receiving.self, Idle.self]
     )
 }
 
@@ -30,7 +30,7 @@ struct ServerOptions: ParsableArguments {
     }
 }
 
-private let quiet = Logger(label: "client-bench") { _ in SwiftLogNoOpLogHandler() }
+let quiet = Logger(label: "client-bench") { _ in SwiftLogNoOpLogHandler() }
 
 struct Throughput: AsyncParsableCommand {
     static let configuration = CommandConfiguration(abstract: "One publisher, one subscriber: messages per second.")
@@ -106,7 +106,7 @@ struct Throughput: AsyncParsableCommand {
             if qos == .atMostOnce {
                 try await client.publish(payload, to: topic)
             } else {
-                try client.enqueue(payload, to: topic, qos: qos)
+                try await client.enqueue(payload, to: topic, qos: qos)
             }
         }
         try await client.flush()

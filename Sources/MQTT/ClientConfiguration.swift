@@ -1,4 +1,5 @@
 import MQTTPackets
+import MQTTStore
 
 extension MQTTClient {
     /// How a client is set up. The defaults are those of the specification, with reconnection.
@@ -44,6 +45,12 @@ extension MQTTClient {
         public var followsServerReference = true
         /// What waits to be sent.
         public var queue = QueueLimits()
+        /// Where messages of QoS 1 and 2 are kept that the server has not acknowledged, so that they survive the program; nil
+        /// keeps them in memory. One client has it at a time, and it asks for a session that lasts: no `cleanStart`, and
+        /// a `sessionExpiry` in 5.0. Without a `clientID` the client takes the one that the store knows.
+        ///
+        /// What `queue` says bounds it. Messages of QoS 0 are never stored.
+        public var store: (any MessageStore)?
         /// Bytes of messages that wait in one sequence. Beyond that the connection is not read, unless the application
         /// waits for an answer of the server: then QoS 0 is dropped, and counted.
         public var sequenceBytesMax = 1 << 20
@@ -100,6 +107,9 @@ extension MQTTClient {
         public var ageMax: Duration?
         /// At the limit.
         public var policy = Policy.wait
+        /// A message on which the connection breaks so many times in a row, without an answer to it and with nothing else
+        /// under way, is given up: a server that takes offence at it would never take any other. Nil is never.
+        public var attemptsMax: Int? = 10
         /// Whether messages of QoS 0 wait for a connection too. If not, publishing one without a connection throws.
         public var keepsAtMostOnce = true
 
@@ -135,6 +145,8 @@ public protocol MQTTAuthenticator: Sendable {
 }
 
 extension MQTTClient.Configuration {
+    var durableStore: (any MessageStore)? { store.flatMap { $0.isDurable ? $0 : nil } }
+
     func connect(_ attempt: ConnectionAttempt, clientID: String, authenticationData: ByteBuffer?) -> Connect {
         var connect = Connect(
             version: version,
@@ -172,10 +184,16 @@ extension MQTTClient.Configuration {
         try require(packetBytesMax != 0, "packetBytesMax is at least 1")
         try require((0...65_535).contains(keepAlive.components.seconds), "keepAlive is from 0 to 65535 seconds")
         try require(connectTimeout > .zero, "connectTimeout is longer than nothing")
+        try require((queue.attemptsMax ?? 1) > 0, "a message is sent at least once")
         try require(queue.messagesMax > 0 && queue.bytesMax > 0, "a queue holds at least one message")
         try require(sequenceBytesMax > 0, "sequenceBytesMax is at least 1")
         try require((0...1).contains(reconnect.jitter), "jitter is from 0 to 1")
         try require(reconnect.delay >= .zero, "a delay is not below nothing")
+        try require(store == nil || !cleanStart, "a store needs a session that lasts: cleanStart = false")
+        try require(
+            store == nil || version < .v5 || sessionExpiry != .withConnection,
+            "a store needs a session that lasts: sessionExpiry"
+        )
         try require(authenticator == nil || version == .v5, "enhanced authentication needs MQTT 5.0")
     }
 }

@@ -10,31 +10,24 @@ struct ConnectionTarget: Sendable {
     let cleanStart: Bool
 }
 
-/// How an attempt, or the connection that came of it, has ended.
-struct ConnectionEnd: Sendable {
-    /// Nil where it was asked for.
-    let error: MQTTError?
-    let wasConnected: Bool
-}
-
 extension ClientDriver {
     /// An attempt to connect, and the connection that comes of it.
     struct Attempt {
         let number: Int
-        let target: ConnectionTarget
-        let waiter: CheckedContinuation<ConnectionEnd, Never>
+        let server: ServerAddress
+        let cleanStart: Bool
         var deadline: Scheduled<Void>?
         var wasConnected = false
         /// Why it ends, where that is known before the channel closes.
         var error: MQTTError?
     }
 
-    /// Connects; `waiter` is told when it is over, whichever way.
-    func connect(_ target: ConnectionTarget, _ waiter: CheckedContinuation<ConnectionEnd, Never>) {
-        guard !isEnding else { return waiter.resume(returning: ConnectionEnd(error: nil, wasConnected: false)) }
+    /// Connects; `attemptEnded` is told when it is over, whichever way.
+    func connect(_ target: ConnectionTarget) {
         attempts += 1
         let number = attempts
-        attempt = Attempt(number: number, target: target, waiter: waiter)
+        attempt = Attempt(number: number, server: target.server, cleanStart: target.cleanStart)
+        session.connect = target.connect
         status.changed(to: .connecting)
         let timeout = TimeAmount(configuration.connectTimeout)
         attempt?.deadline = schedule(in: timeout) { $0.timedOut(number) }
@@ -67,8 +60,7 @@ extension ClientDriver {
         guard let attempt, attempt.number == number, !isEnding else { return false }
         self.handler = handler
         turn {
-            session.connect = attempt.target.connect
-            session.connectionBegan(cleanStart: attempt.target.cleanStart)
+            session.connectionBegan(cleanStart: attempt.cleanStart)
         }
         return true
     }
@@ -89,20 +81,22 @@ extension ClientDriver {
         keepAliveTimer = nil
         rest = ByteBuffer()
         handOver()
+        let broken = ended.wasConnected && !isEnding ? messageBroken(by: ended.error ?? error) : nil
         session.connectionEnded()
+        if let broken { brokeOn(broken) }
         outbox.setConnected(false)
         returnRequests()
         if ended.wasConnected { metrics.lost() }
         scheduleAging()
         if !isEnding { status.changed(to: .disconnected) }
         let cause = isEnding ? ended.error : ended.error ?? error
-        ended.waiter.resume(returning: ConnectionEnd(error: cause, wasConnected: ended.wasConnected))
+        attemptEnded(cause, wasConnected: ended.wasConnected)
     }
 
     // MARK: What the server says of the connection
 
     func connackReceived(_ connack: Connack) {
-        guard let target = attempt?.target else { return }
+        guard let server = attempt?.server else { return }
         guard connack.reasonCode == .success else {
             attempt?.error = .refused(connack.reasonCode, connack.properties)
             handler?.close()
@@ -116,14 +110,14 @@ extension ClientDriver {
         outbox.setConnected(true)
         resubscribe(sessionPresent: connack.sessionPresent)
         sendOffline()
-        startKeepAlive(connack.properties[integer: .serverKeepAlive].map(Int.init) ?? Int(target.connect.keepAlive))
+        startKeepAlive(connack.properties[integer: .serverKeepAlive].map(Int.init) ?? Int(session.connect.keepAlive))
         status.changed(
             to: .connected(
                 MQTTClient.Connection(
                     clientID: session.clientID,
                     sessionPresent: connack.sessionPresent,
                     properties: connack.properties,
-                    server: target.server
+                    server: server
                 )
             )
         )

@@ -23,12 +23,9 @@ extension ClientDriver {
             }
         }
         isEnding = true
-        attempt?.error = nil
-        if let pause {
-            self.pause = nil
-            pause.timer.cancel()
-            pause.waiter.resume()
-        }
+        attempt?.error = failure
+        preparing?.cancel()
+        endPause()
         guard let handler else {
             if let attempt { over(attempt.number, .closed) }
             return
@@ -41,17 +38,6 @@ extension ClientDriver {
             handler.closeAfterWrites()
         default: handler.close()
         }
-    }
-
-    /// Waits between attempts; ends early where the client does.
-    func pause(for delay: Duration, _ waiter: CheckedContinuation<Void, Never>) {
-        guard !isEnding else { return waiter.resume() }
-        let timer = schedule(in: TimeAmount(delay)) { driver in
-            guard let pause = driver.pause else { return }
-            driver.pause = nil
-            pause.waiter.resume()
-        }
-        pause = (timer, waiter)
     }
 
     /// `run()` is over: everybody who waits is told.

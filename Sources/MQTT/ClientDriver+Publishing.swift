@@ -22,8 +22,17 @@ extension ClientDriver {
             offline.append((publication, now))
             offlineBytes += publication.bytesHeld
         } else if let number = session.publish(publish) {
-            pending[number] = Pending(id: publication.id, waiter: publication.waiter, enqueuedAt: session.now)
-            if publication.waiter != nil { awaitedPublishes += 1 }
+            pending[number] = Pending(
+                id: publication.id,
+                waiter: publication.waiter,
+                awaitsStore: publication.awaitsStore,
+                enqueuedAt: session.now
+            )
+            if publication.awaitsStore {
+                storing?.unstored.append((session.lastTicket, number))
+            } else if publication.waiter != nil {
+                awaitedPublishes += 1
+            }
         }
         if configuration.queue.policy == .dropOldest { dropExcess() }
         if !isConnected { scheduleAging() }
@@ -46,9 +55,14 @@ extension ClientDriver {
 
     /// Nothing more happens to a message of QoS 1 or 2.
     func finish(_ number: UInt64, _ result: Result<ReasonCode, MQTTError>) {
+        if suspect?.number == number { acquit() }
         guard let message = pending.removeValue(forKey: number) else { return }
         guard let waiter = message.waiter else { return tell(message.id, result) }
-        awaitedPublishes -= 1
+        if !message.awaitsStore {
+            awaitedPublishes -= 1
+        } else if case .success = result {
+            tell(message.id, result)
+        }
         waiter.resume(returning: result)
     }
 
@@ -80,6 +94,8 @@ extension ClientDriver {
 
     /// What the outbox has, whether or not the channel takes bytes.
     func takePublications() {
+        guard isReady else { return }
+        queuedTold = nil
         for publication in outbox.takePublications() { publish(publication) }
     }
 
@@ -99,8 +115,8 @@ extension ClientDriver {
             if let oldest = offline.popFirst() {
                 offlineBytes -= oldest.publication.bytesHeld
                 finish(oldest.publication, .failure(.dropped))
-            } else if let oldest = session.outbound.dropOldest() {
-                finish(oldest.number, .failure(.dropped))
+            } else if let oldest = session.dropOldest() {
+                finish(oldest, .failure(.dropped))
             } else {
                 return  // All of it is in flight.
             }
@@ -119,7 +135,7 @@ extension ClientDriver {
     }
 
     /// Messages that have waited too long for a connection.
-    private func dropAged() {
+    func dropAged() {
         guard let ageMax = configuration.queue.ageMax, !isConnected else { return }
         let oldest = now - Int64(ageMax / .milliseconds(1))
         while let first = offline.first, first.enqueuedAt <= oldest {
@@ -145,15 +161,59 @@ extension ClientDriver {
         if session.removeUnsent(number) { return finish(number, .failure(error)) }
         guard let waiter = message.waiter else { return }
         pending[number]?.waiter = nil
-        awaitedPublishes -= 1
+        if message.awaitsStore { pending[number]?.awaitsStore = false } else { awaitedPublishes -= 1 }
         waiter.resume(returning: .failure(error))
+    }
+
+    // MARK: Messages that servers break on
+
+    /// A message that connections have broken on.
+    struct Suspect {
+        let number: UInt64
+        /// While nothing else was in flight.
+        var breaks = 0
+    }
+
+    /// The oldest message, where it was sent on the connection that has just broken, and has no answer.
+    func messageBroken(by error: MQTTError) -> UInt64? {
+        switch error {
+        case .connectionLost, .disconnected: break
+        default: return nil
+        }
+        guard configuration.queue.attemptsMax != nil, session.outbound.inFlight > 0 else { return nil }
+        let oldest = session.outbound.first
+        return session.outbound.isUnfinished(oldest) && session.outbound.head(oldest).state == .sent ? oldest : nil
+    }
+
+    /// From now on it is sent alone, so that it is found out; after so many breaks it is given up.
+    func brokeOn(_ number: UInt64) {
+        guard var suspect, suspect.number == number else {
+            suspect = Suspect(number: number)
+            session.inFlightMax = 1
+            return
+        }
+        suspect.breaks += 1
+        self.suspect = suspect
+        guard let attemptsMax = configuration.queue.attemptsMax, suspect.breaks >= attemptsMax else { return }
+        logger.warning(
+            "a message was given up: the connection breaks each time when it is sent",
+            metadata: ["attempts": "\(attemptsMax)"]
+        )
+        session.abandon(number)
+        finish(number, .failure(.attemptsExhausted))
+    }
+
+    private func acquit() {
+        suspect = nil
+        session.inFlightMax = 65_535
+        session.pump()
     }
 
     // MARK: Flushing
 
     func flush(_ id: UInt64, _ waiter: CheckedContinuation<Result<Void, MQTTError>, Never>) {
         takePublications()
-        flushes.append(Flush(id: id, number: session.outbound.end, waiter: waiter))
+        flushes.append(Flush(id: id, number: isReady ? session.outbound.end : .max, waiter: waiter))
     }
 
     func cancelFlush(_ id: UInt64) {

@@ -12,15 +12,18 @@ extension ClientDriver {
         hasReceived = true
         metrics.received(bytes.readableBytes)
         if rest.readableBytes > 0 { rest.writeImmutableBuffer(bytes) } else { rest = bytes }
-        guard rest.readableBytes >= restWanted else { return }
-        turn {
-            do throws(DecodingError) {
-                let consumed = try handle(rest)
-                keepRest(consumed)
-            } catch {
-                rest = ByteBuffer()
-                violated(error)
-            }
+        turn { handleRest() }
+    }
+
+    /// Handles what has come, as far as it is complete and may be looked at.
+    func handleRest() {
+        guard rest.readableBytes > 0, rest.readableBytes >= restWanted else { return }
+        do throws(DecodingError) {
+            let consumed = try handle(rest)
+            keepRest(consumed)
+        } catch {
+            rest = ByteBuffer()
+            violated(error)
         }
     }
 
@@ -49,7 +52,7 @@ extension ClientDriver {
         let bytes = burst.readableBytesUInt8Span
         let packetBytesMax = Int(configuration.packetBytesMax ?? 268_435_460)
         var at = 0
-        while handler != nil,
+        while handler != nil, storing == nil || !session.isHeld,
             let header = try FixedHeader.read(bytes, at: at, packetBytesMax: packetBytesMax)
         {
             guard let kind = header.kind else { throw .malformed("packet type 0") }
@@ -58,6 +61,7 @@ extension ClientDriver {
                 try PacketDecoder.checkFlags(header, version: version)
                 break
             }
+            if traces { trace("received", kind, bytes: header.packetBytes) }
             if kind == .publish {
                 try publishReceived(bytes, at: at, header, burst)
             } else {

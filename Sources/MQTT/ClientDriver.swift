@@ -13,13 +13,12 @@ final class ClientDriver {
     /// a busy publisher would keep the loop from reading.
     private static let wakingsInRowMax = 8
     private static let betweenWakings = TimeAmount.microseconds(50)
-    /// What an idle connection keeps for its next output.
-    private static let outputBytesKept = 1_024
 
     /// A QoS 1 or 2 message that has not reached its guarantee.
     struct Pending {
         let id: PublishID
         var waiter: Publication.Waiter?
+        var awaitsStore = false
         let enqueuedAt: Int64
     }
 
@@ -32,34 +31,48 @@ final class ClientDriver {
     struct Flush {
         let id: UInt64
         /// All messages with lower numbers.
-        let number: UInt64
+        var number: UInt64
         let waiter: CheckedContinuation<Result<Void, MQTTError>, Never>
     }
 
     let eventLoop: any EventLoop
-    let configuration: MQTTClient.Configuration
+    let settings: SharedConfiguration
+    var configuration: MQTTClient.Configuration { settings.value }
     let outbox: Outbox
     let status: ClientStatus
     let transport: ClientTransport
     let metrics: ClientMetrics
-    var logger: Logger
+    let logger: Logger
+    /// The logger is told of every packet.
+    let traces: Bool
 
     var session: ClientSession
     var handler: ClientHandler?
     var attempt: Attempt?
     var attempts = 0
     var isEnding = false
-    /// What `run()` sleeps in between attempts.
-    var pause: (timer: Scheduled<Void>, waiter: CheckedContinuation<Void, Never>)?
+    /// Why it ends, where no connection is the cause.
+    var failure: MQTTError?
+    var series: Series?
+    var preparing: Task<Void, Never>?
+    /// Between attempts, and where the server has said that the next one is to lead.
+    var pause: Scheduled<Void>?
+    var pauseReference: ServerAddress?
 
     var pending: [UInt64: Pending] = [:]
     var awaitedPublishes = 0
+    var suspect: Suspect?
     /// Of QoS 0, for the next connection.
     var offline = Deque<(publication: Publication, enqueuedAt: Int64)>()
     var offlineBytes = 0
     var flushes: [Flush] = []
     var ageTimer: Scheduled<Void>?
-    private var queuedTold = (messages: 0, bytes: 0)
+    /// What the outbox was told; messages that it gives count there until it is told anew.
+    var queuedTold: (messages: Int, bytes: Int)? = (0, 0)
+
+    var storing: Storing?
+    /// The time of the store goes on over restarts.
+    var timeOffset: Int64 = 0
 
     var table = SubscriptionTable()
     var wanted = Deque<FilterEntry>()
@@ -83,7 +96,7 @@ final class ClientDriver {
     private var wakingsInRow = 0
 
     init(
-        _ configuration: MQTTClient.Configuration,
+        _ settings: SharedConfiguration,
         clientID: String,
         eventLoop: any EventLoop,
         outbox: Outbox,
@@ -92,18 +105,21 @@ final class ClientDriver {
         metrics: ClientMetrics,
         logger: Logger
     ) {
-        self.configuration = configuration
+        self.settings = settings
+        let configuration = settings.value
         self.eventLoop = eventLoop
         self.outbox = outbox
         self.status = status
         self.transport = transport
         self.metrics = metrics
         self.logger = logger
+        traces = logger.logLevel <= .trace
         session = ClientSession(
             connect: Connect(version: configuration.version, clientID: clientID),
             acknowledging: .whenTold
         )
         session.automaticAliasesMax = configuration.automaticTopicAliasesMax
+        storing = configuration.durableStore.map { Storing(store: $0) }
     }
 
     // What is asked for each packet is read from stored properties: a call that borrows the session would copy it.
@@ -114,7 +130,7 @@ final class ClientDriver {
     // MARK: Turns
 
     /// Milliseconds of a monotonic clock.
-    var now: Int64 { Int64(NIODeadline.now().uptimeNanoseconds / 1_000_000) }
+    var now: Int64 { Int64(NIODeadline.now().uptimeNanoseconds / 1_000_000) + timeOffset }
 
     func turn(_ body: () -> Void) {
         session.now = now
@@ -126,9 +142,10 @@ final class ClientDriver {
     private func settle() {
         while !session.ended.isEmpty { settleEnded() }
         write()
+        if storing != nil { commitChanges() }
         if !flushes.isEmpty { settleFlushes() }
         let queued = (messages: queuedMessages, bytes: offlineBytes + session.outbound.bytesHeld)
-        if queued != queuedTold {
+        if queuedTold.map({ $0 != queued }) ?? true {
             queuedTold = queued
             outbox.setQueued(messages: queued.messages, bytes: queued.bytes)
         }
@@ -138,18 +155,19 @@ final class ClientDriver {
     /// Messages that were not sent.
     var queuedMessages: Int { offline.count + session.outbound.queued }
 
-    /// The session's output goes out whole; its storage is used again once NIO is done with it.
+    /// The session's output goes out whole.
     func write() {
         guard session.output.readableBytes > 0, let handler else { return }
         hasSent = true
         let bytes = session.output
+        if traces { traceSent(bytes) }
         session.output = ByteBuffer()
         metrics.sent(bytes.readableBytes)
         handler.write(bytes)
     }
 
     /// Whether messages of the outbox can be taken: without a connection they are queued here.
-    private var takesPublications: Bool { !isConnected || handler?.isWritable ?? true }
+    private var takesPublications: Bool { isReady && (!isConnected || handler?.isWritable ?? true) }
 
     /// The outbox has something.
     func woken() {
@@ -167,6 +185,7 @@ final class ClientDriver {
             if session.output.capacity == 0 && batch.publications.count > 8 {
                 session.output.reserveCapacity(64 << 10)
             }
+            if !batch.publications.isEmpty { queuedTold = nil }
             for publication in batch.publications { publish(publication) }
             for (receipt, reasonCode) in batch.receipts { session.acknowledge(receipt, reasonCode) }
             for command in batch.commands { command(self) }
@@ -196,7 +215,9 @@ final class ClientDriver {
     var isAwaited: Bool { awaitedPublishes > 0 || !requests.isEmpty || !flushes.isEmpty }
 
     /// Sequences are full, and nobody would wait in vain.
-    var holdsReading: Bool { fullSinks > 0 && !isAwaited && isConnected }
+    var holdsReading: Bool {
+        (fullSinks > 0 && !isAwaited && isConnected) || (storing != nil && session.isHeld)
+    }
 
     private func recountFullSinks() {
         var sinks = table.entries.values.flatMap(\.sinks)

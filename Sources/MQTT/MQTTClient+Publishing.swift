@@ -22,13 +22,15 @@ extension MQTTClient {
         properties: Properties = Properties()
     ) async throws(MQTTError) -> ReasonCode {
         let publish = try checked(payload, topic, qos, retain, properties)
-        guard qos == .atMostOnce else { return try await publishAcknowledged(publish) }
+        guard qos == .atMostOnce else {
+            return try await publishAwaiting(publish, outbox.nextID(), store: false)
+        }
         let publication = Publication(id: .none, publish: publish, waiter: nil)
         while true {
             switch outbox.offer(publication, canWait: true) {
             case .accepted: return .success
             case .refused(let error): throw error
-            case .full: await outbox.waitForRoom()
+            case .full: await outbox.waitForRoom(qos)
             }
             if Task.isCancelled { throw .cancelled }
         }
@@ -46,7 +48,35 @@ extension MQTTClient {
         try await publish(ByteBuffer(string: payload), to: topic, qos: qos, retain: retain, properties: properties)
     }
 
-    /// Takes a message without waiting for anything: `events` tell what becomes of it. Throws where the queue is full.
+    /// Hands a message over: with a store, returns once that has it, and then it is published whatever happens to the
+    /// program; without one, at once. `events` tell what becomes of it.
+    ///
+    /// - Throws: what the queue's policy says; at QoS 1 and 2 what may happen to a message before it is stored.
+    @discardableResult
+    public func enqueue(
+        _ payload: ByteBuffer,
+        to topic: String,
+        qos: QoS = .atMostOnce,
+        retain: Bool = false,
+        properties: Properties = Properties()
+    ) async throws(MQTTError) -> PublishID {
+        let publish = try checked(payload, topic, qos, retain, properties)
+        let id = outbox.nextID()
+        if qos != .atMostOnce && configuration.durableStore != nil {
+            _ = try await publishAwaiting(publish, id, store: true)
+            return id
+        }
+        while true {
+            switch outbox.offer(Publication(id: id, publish: publish, waiter: nil), canWait: true) {
+            case .accepted: return id
+            case .refused(let error): throw error
+            case .full: await outbox.waitForRoom(qos)
+            }
+            if Task.isCancelled { throw .cancelled }
+        }
+    }
+
+    /// The same for code that cannot wait. Throws where the queue is full; what is returned says nothing of a store.
     @discardableResult
     public func enqueue(
         _ payload: ByteBuffer,
@@ -96,28 +126,34 @@ extension MQTTClient {
         return publish
     }
 
-    private func publishAcknowledged(_ publish: Publish) async throws(MQTTError) -> ReasonCode {
-        let id = outbox.nextID()
+    /// Returns when the guarantee of the QoS holds, or once the message is stored.
+    private func publishAwaiting(
+        _ publish: Publish,
+        _ id: PublishID,
+        store: Bool
+    ) async throws(MQTTError) -> ReasonCode {
         while true {
             let result = await withTaskCancellationHandler {
-                await withCheckedContinuation(isolation: nil) { waiter in offer(publish, id, waiter) }
+                await withCheckedContinuation(isolation: nil) { waiter in
+                    offer(Publication(id: id, publish: publish, waiter: waiter, awaitsStore: store), waiter)
+                }
             } onCancel: {
                 outbox.cancel(id, because: .cancelled)
             }
             switch result {
             case .success(let reasonCode): return reasonCode
             case .failure(.queueFull) where configuration.queue.policy == .wait:
-                await outbox.waitForRoom()
+                await outbox.waitForRoom(publish.qos)
                 if Task.isCancelled { throw .cancelled }
             case .failure(let error): throw error
             }
         }
     }
 
-    private func offer(_ publish: Publish, _ id: PublishID, _ waiter: Publication.Waiter) {
+    private func offer(_ publication: Publication, _ waiter: Publication.Waiter) {
         let canWait = configuration.queue.policy == .wait
-        switch outbox.offer(Publication(id: id, publish: publish, waiter: waiter), canWait: canWait) {
-        case .accepted: if Task.isCancelled { outbox.cancel(id, because: .cancelled) }
+        switch outbox.offer(publication, canWait: canWait) {
+        case .accepted: if Task.isCancelled { outbox.cancel(publication.id, because: .cancelled) }
         case .refused(let error): waiter.resume(returning: .failure(error))
         case .full: waiter.resume(returning: .failure(.queueFull))
         }

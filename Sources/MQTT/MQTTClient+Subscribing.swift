@@ -29,6 +29,10 @@ extension MQTTClient {
     /// Subscribes, and gives the messages. Without a connection it waits for one. After a connection was lost the
     /// subscription is made again, where the server has lost the session.
     ///
+    /// Where filters of this client overlap, a message goes to each sequence that it matches; in 5.0 once, as subscription
+    /// identifiers say. Before, a server may send a copy for each filter (3.1.1, section 3.3.5), and nothing tells a copy
+    /// from a second message of the same content: then each sequence gets all copies, rather than that one is lost.
+    ///
     /// - Parameters:
     ///   - properties: user properties of SUBSCRIBE in 5.0 (section 3.8.2.1).
     /// - Throws: `subscriptionRefused` where the server refuses a filter; then none of them is left.

@@ -19,13 +19,13 @@ import ServiceLifecycle
 /// server waits for a connection, under the limits of the configuration.
 public final class MQTTClient: Service {
     /// How it was set up.
-    public let configuration: Configuration
+    public var configuration: Configuration { settings.value }
+    private let settings: SharedConfiguration
     let outbox: Outbox
     let status = ClientStatus()
     let responses = Responses()
     private let driver: NIOLoopBoundBox<ClientDriver>
     private let eventLoop: any EventLoop
-    private let clientID: String
     private let random: @Sendable () -> Double
     let logger: Logger
 
@@ -53,17 +53,18 @@ public final class MQTTClient: Service {
         random: @escaping @Sendable () -> Double
     ) throws(MQTTError) {
         try configuration.check()
-        self.configuration = configuration
+        settings = SharedConfiguration(configuration)
         self.logger = logger
         self.random = random
         eventLoop = eventLoopGroup.next()
         // Before 5.0 no server assigns one that the client would be told.
-        let makesUpID = configuration.clientID.isEmpty && configuration.version < .v5
-        clientID = makesUpID ? "mqtt-" + String(UInt64.random(in: 0 ... .max), radix: 36) : configuration.clientID
+        let makesUpID =
+            configuration.clientID.isEmpty && (configuration.version < .v5 || configuration.durableStore != nil)
+        let clientID = makesUpID ? "mqtt-" + String(UInt64.random(in: 0 ... .max), radix: 36) : configuration.clientID
         outbox = Outbox(limits: configuration.queue)
         driver = NIOLoopBoundBox.makeBoxSendingValue(
             ClientDriver(
-                configuration,
+                settings,
                 clientID: clientID,
                 eventLoop: eventLoop,
                 outbox: outbox,
@@ -90,6 +91,10 @@ public final class MQTTClient: Service {
     /// The connection, as soon as there is one. Throws where the client ends before.
     @discardableResult
     public func connected() async throws(MQTTError) -> Connection { try await status.connected() }
+
+    /// Begins the next attempt to connect now, where the client pauses before it: for a program that has learned that the
+    /// network is there again.
+    public func reconnect() { outbox.perform { $0.endPause() } }
 
     // MARK: The end
 
@@ -132,101 +137,41 @@ public final class MQTTClient: Service {
                 done.resume()
             }
         }
+        await closeStore()
         if let error { throw error }
+    }
+
+    private func openStore() async -> MQTTError? {
+        guard let store = configuration.durableStore else { return nil }
+        do {
+            let kept = try await KeptSession(opening: store)
+            return await withCheckedContinuation { waiter in
+                outbox.perform { waiter.resume(returning: $0.restore(kept)) }
+            }
+        } catch {
+            return .storeFailed("\(error)")
+        }
+    }
+
+    private func closeStore() async {
+        guard let store = configuration.durableStore else { return }
+        await withCheckedContinuation { waiter in outbox.perform { $0.finishStoring(waiter) } }
+        await store.close()
     }
 
     /// Nil where it was asked to end.
     private func keepConnected(isPatient: Bool) async -> MQTTError? {
-        var backoff = Backoff(configuration.reconnect, random: random)
-        var servers = configuration.servers.cycled
-        var hasConnected = false
-        var reference: ServerAddress?
-        while true {
-            let end = await attempt(
-                backoff.attempts + 1,
-                reference ?? servers.next(),
-                cleanStart: hasConnected ? startsClean : configuration.cleanStart
-            )
-            guard let error = end.error else { return nil }
-            if end.wasConnected {
-                hasConnected = true
-                backoff.succeeded()
-            }
-            status.emit(.disconnected(error))
-            logger.info("disconnected", metadata: ["cause": "\(error)"])
-            guard isPatient || hasConnected, mayRetry(error), let delay = backoff.next() else { return error }
-            reference =
-                configuration.followsServerReference
-                ? error.serverReference.flatMap(ServerAddress.init(reference:)) : nil
-            status.emit(.reconnecting(in: delay, attempt: backoff.attempts))
-            await withCheckedContinuation { waiter in outbox.perform { $0.pause(for: delay, waiter) } }
-        }
+        if let failure = await openStore() { return failure }
+        return await withCheckedContinuation { over in begin(isPatient: isPatient, over) }
     }
 
-    /// Before 5.0 a session that is to end with its connection has to be asked for each time.
-    private var startsClean: Bool { configuration.version < .v5 && configuration.cleanStart }
-
-    private func mayRetry(_ error: MQTTError) -> Bool {
-        if error.isTransient { return true }
-        switch error {
-        case .refused, .authenticationFailed: return configuration.reconnect.retriesRefusals
-        default: return false
-        }
-    }
-
-    private func attempt(_ number: Int, _ server: ServerAddress, cleanStart: Bool) async -> ConnectionEnd {
-        let target: ConnectionTarget
-        do {
-            target = try await prepare(number, server, cleanStart: cleanStart)
-        } catch {
-            return ConnectionEnd(error: Task.isCancelled ? nil : error, wasConnected: false)
-        }
-        return await withCheckedContinuation { waiter in outbox.perform { $0.connect(target, waiter) } }
-    }
-
-    private func prepare(
-        _ number: Int,
-        _ server: ServerAddress,
-        cleanStart: Bool
-    ) async throws(MQTTError) -> ConnectionTarget {
-        var attempt = ConnectionAttempt(
-            number: number,
-            server: server,
-            userName: configuration.userName ?? server.userName,
-            password: configuration.password ?? server.password.map { ByteBuffer(string: $0) },
-            will: configuration.will
-        )
-        do { try await configuration.prepareConnection?(&attempt) } catch {
-            throw .connectFailed("\(error)")
-        }
-        let data: ByteBuffer?
-        do { data = try await configuration.authenticator?.initialData() } catch {
-            throw .authenticationFailed("\(error)")
-        }
-        let connect = configuration.connect(attempt, clientID: clientID, authenticationData: data)
-        do { try connect.check() } catch { throw .invalidArgument(error.explanation) }
-        return ConnectionTarget(server: attempt.server, connect: connect, cleanStart: cleanStart)
+    private func begin(isPatient: Bool, _ over: CheckedContinuation<MQTTError?, Never>) {
+        let backoff = Backoff(configuration.reconnect, random: random)
+        outbox.perform { $0.begin(ClientDriver.Series(isPatient: isPatient, backoff: backoff, over: over)) }
     }
 }
 
 /// The driver has the outbox, which wakes it.
 private struct WeakDriver: Sendable {
     weak let box: NIOLoopBoundBox<ClientDriver>?
-}
-
-extension Array {
-    /// All elements again and again; not for an array without any.
-    fileprivate var cycled: Cycle<Element> { Cycle(elements: self) }
-}
-
-private struct Cycle<Element> {
-    let elements: [Element]
-    private var at = 0
-
-    init(elements: [Element]) { self.elements = elements }
-
-    mutating func next() -> Element {
-        defer { at = (at + 1) % elements.count }
-        return elements[at]
-    }
 }

@@ -34,6 +34,10 @@ public enum MQTTError: Error, Sendable, Hashable {
     case expired
     /// The message was removed.
     case removed
+    /// The connection has broken on the message too often (`QueueLimits.attemptsMax`). The server may have it.
+    case attemptsExhausted
+    /// The store cannot keep anything any more: the client has ended.
+    case storeFailed(String)
     /// No answer came in time.
     case requestTimedOut
     /// The exchange of enhanced authentication failed on this side.
@@ -118,6 +122,8 @@ extension MQTTError: CustomStringConvertible {
         case .dropped: "the message was dropped for newer ones"
         case .expired: "the message has expired"
         case .removed: "the message was removed"
+        case .attemptsExhausted: "the connection broke each time when the message was sent"
+        case .storeFailed(let cause): "the store has failed: \(cause)"
         case .requestTimedOut: "no answer came in time"
         case .authenticationFailed(let cause): "authentication failed: \(cause)"
         case .closed: "the client has ended"

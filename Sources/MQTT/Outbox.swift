@@ -16,6 +16,8 @@ struct Publication: Sendable {
     let publish: Publish
     /// Told when the guarantee of the QoS holds; nil where nobody waits.
     let waiter: Waiter?
+    /// The waiter is told once the message is stored.
+    var awaitsStore = false
 
     /// What it holds, about.
     var bytesHeld: Int { 160 + publish.topic.utf8.count + publish.payload.readableBytes + publish.properties.bytesHeld }
@@ -39,6 +41,7 @@ final class Outbox: Sendable {
         var isAwake = false
         var isConnected = false
         var isEnded = false
+        var isStoreFull = false
         var wake: @Sendable () -> Void = {}
         var waitingForRoom: [UInt64: CheckedContinuation<Void, Never>] = [:]
         var lastID: UInt64 = 0
@@ -107,6 +110,9 @@ final class Outbox: Sendable {
             if publication.publish.qos == .atMostOnce && !state.isConnected && !limits.keepsAtMostOnce {
                 return (.refused(.notConnected), nil)
             }
+            if state.isStoreFull && publication.publish.qos != .atMostOnce {
+                return (canWait && limits.policy == .wait ? .full : .refused(.queueFull), nil)
+            }
             if canWait && state.isConnected && state.bytes >= Self.bytesAhead { return (.full, nil) }
             if isFull(state) {
                 switch limits.policy {
@@ -133,13 +139,14 @@ final class Outbox: Sendable {
             || state.bytes + state.queuedBytes >= limits.bytesMax
     }
 
-    /// Returns once there may be room, or where the task is cancelled.
-    func waitForRoom() async {
+    /// Returns once there may be room for a message of the QoS, or where the task is cancelled.
+    func waitForRoom(_ qos: QoS) async {
         let id = nextID().value
         await withTaskCancellationHandler {
             await withCheckedContinuation(isolation: nil) { (continuation: CheckedContinuation<Void, Never>) in
                 let isWaiting = state.withLock { state in
-                    let isFull = state.bytes >= Self.bytesAhead || isFull(state)
+                    let isFull =
+                        state.bytes >= Self.bytesAhead || isFull(state) || (state.isStoreFull && qos != .atMostOnce)
                     guard isFull, !state.isEnded, !Task.isCancelled else { return false }
                     state.waitingForRoom[id] = continuation
                     return true
@@ -183,6 +190,9 @@ final class Outbox: Sendable {
             state.hasRoomAgain = false
             guard wantsPublications, !state.publications.isEmpty else { return (batch, Self.noWaiters) }
             swap(&batch.publications, &state.publications)
+            // Until the loop says what became of them.
+            state.queuedMessages += batch.publications.count
+            state.queuedBytes += state.bytes
             state.bytes = 0
             return (batch, isFull(state) ? Self.noWaiters : Self.takeWaiters(&state))
         }
@@ -194,6 +204,8 @@ final class Outbox: Sendable {
     func takePublications() -> Deque<Publication> {
         state.withLock { state in
             defer {
+                state.queuedMessages += state.publications.count
+                state.queuedBytes += state.bytes
                 state.publications = []
                 state.bytes = 0
             }
@@ -226,6 +238,15 @@ final class Outbox: Sendable {
             state.queuedMessages = messages
             state.queuedBytes = bytes
             return isFull(state) ? Self.noWaiters : Self.takeWaiters(&state)
+        }
+        for waiter in waiters { waiter.resume() }
+    }
+
+    /// The store has room only for what lets the queue drain.
+    func setStoreFull(_ isStoreFull: Bool) {
+        let waiters = state.withLock { state in
+            state.isStoreFull = isStoreFull
+            return isStoreFull ? Self.noWaiters : Self.takeWaiters(&state)
         }
         for waiter in waiters { waiter.resume() }
     }

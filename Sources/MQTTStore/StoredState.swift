@@ -38,6 +38,16 @@ public struct StoredBroker: Sendable, Hashable {
         self.lastIncarnation = lastIncarnation
         self.lastRetainedVersion = lastRetainedVersion
     }
+
+    /// Before this the clock of a machine that does not know the time stands: 1 January 2020.
+    private static let plausibleWallClock: Int64 = 1_577_836_800_000
+
+    /// What the time is at a start: where it was, and the time since. A clock that has gone back, or that did not know the
+    /// time then, tells nothing about that.
+    package func time(atWallClock now: Int64) -> Int64 {
+        let isPlausible = wallClock >= Self.plausibleWallClock && now >= wallClock
+        return time + (isPlausible ? now - wallClock : 0)
+    }
 }
 
 /// A session without its messages.

@@ -31,7 +31,9 @@ import Testing
         try await withServer { [root] server in
             try await MQTTClient.withConnection(.test(server), logger: quiet) { client in
                 let subscription = try await client.subscribe(to: root, qos: qos)
-                for number in 0..<3_000 { try client.enqueue(ByteBuffer(string: "\(number)"), to: root, qos: qos) }
+                for number in 0..<3_000 {
+                    try await client.enqueue(ByteBuffer(string: "\(number)"), to: root, qos: qos)
+                }
                 let payloads = await subscription.first(3_000).map(\.payloadString)
                 #expect(payloads == (0..<3_000).map(String.init))
                 try await client.flush()

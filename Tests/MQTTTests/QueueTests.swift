@@ -16,8 +16,8 @@ import Testing
         let server = try await FakeServer()
         let client = try MQTTClient(.test(server.address), logger: quiet)
         for number in 0..<3 {
-            try client.enqueue(ByteBuffer(string: "\(number)"), to: "t")
-            try client.enqueue(ByteBuffer(string: "\(number + 10)"), to: "t", qos: .atLeastOnce)
+            try await client.enqueue(ByteBuffer(string: "\(number)"), to: "t")
+            try await client.enqueue(ByteBuffer(string: "\(number + 10)"), to: "t", qos: .atLeastOnce)
         }
         let running = Task { try await client.run() }
         let connection = try await server.connection()
@@ -41,7 +41,7 @@ import Testing
             var refused = 0
             for number in 0..<5 {
                 do {
-                    try client.enqueue(ByteBuffer(string: "\(number)"), to: "t", qos: .atLeastOnce)
+                    try await client.enqueue(ByteBuffer(string: "\(number)"), to: "t", qos: .atLeastOnce)
                 } catch { refused += 1 }
             }
             #expect(refused == (policy == .refuseNewest ? 2 : 0))
@@ -97,7 +97,7 @@ import Testing
             let connection = try await server.connection()
             waiting.cancel()
             await #expect(throws: MQTTError.cancelled) { try await waiting.value }
-            try client.enqueue(ByteBuffer(string: "stays"), to: "t", qos: .atLeastOnce)
+            try await client.enqueue(ByteBuffer(string: "stays"), to: "t", qos: .atLeastOnce)
             try await connection.accept()
             #expect(try await payloads(connection, 1) == ["stays"])
             // This one is on its way already.
@@ -114,8 +114,8 @@ import Testing
         try await withClient(.test(server.address)) { client in
             let events = client.events
             let connection = try await server.connection()
-            let id = try client.enqueue(ByteBuffer(string: "removed"), to: "t", qos: qos)
-            let other = try client.enqueue(ByteBuffer(string: "stays"), to: "t", qos: qos)
+            let id = try await client.enqueue(ByteBuffer(string: "removed"), to: "t", qos: qos)
+            let other = try await client.enqueue(ByteBuffer(string: "stays"), to: "t", qos: qos)
             client.removePublish(id)
             for await case .publishFailed(let failed, let error) in events {
                 #expect(failed == id && error == .removed)
@@ -139,7 +139,7 @@ import Testing
         try await withClient(.test(server.address)) { client in
             let connection = try await server.connection()
             try await connection.accept()
-            try client.enqueue(ByteBuffer(string: "m"), to: "t", qos: .atLeastOnce)
+            try await client.enqueue(ByteBuffer(string: "m"), to: "t", qos: .atLeastOnce)
             _ = try await connection.publish()
             let given = Task { try await client.flush() }
             given.cancel()
@@ -153,7 +153,7 @@ import Testing
     @Test("what still waits when the client ends fails")
     func ends() async throws {
         let client = try MQTTClient(.test(Self.nobody), logger: quiet)
-        try client.enqueue(ByteBuffer(string: "m"), to: "t", qos: .atLeastOnce)
+        try await client.enqueue(ByteBuffer(string: "m"), to: "t", qos: .atLeastOnce)
         let publishing = Task { try await client.publish("m", to: "t", qos: .atLeastOnce) }
         let subscribing = Task { _ = try await client.subscribe(to: "t") }
         let flushing = Task { try await client.flush() }

@@ -1,47 +1,28 @@
-import Foundation
 import MQTT
-import MQTTJournal
-import MQTTServer
 import Testing
 
-/// A broker with a journal that is stopped and started again on the same port, with the clients going on.
+/// A server that is stopped and started again on the same port, with the clients going on.
 @Suite(.timeLimit(.minutes(3))) struct RestartTests {
     private static let messages = 2_000
-
-    private func start(_ directory: String, port: Int) async throws -> (port: Int, stop: @Sendable () async -> Void) {
-        var configuration = BrokerConfiguration()
-        configuration.addresses = [.init(host: "127.0.0.1", port: port)]
-        configuration.threads = 1
-        configuration.limits.queuedMessagesMax = 100_000
-        let broker = MQTTBroker(configuration: configuration, store: Journal(directory: directory), logger: quiet)
-        let running = Task { try await broker.run() }
-        let bound = try await broker.boundAddresses.first?.port ?? 0
-        return (
-            bound,
-            {
-                running.cancel()
-                _ = await running.result
-            }
-        )
-    }
 
     @Test(
         "[MQTT-4.3.2-1] [MQTT-4.3.3-1] a server that is restarted under load: QoS 1 at least once, QoS 2 exactly once, in order",
         arguments: [QoS.atLeastOnce, .exactlyOnce]
     )
     func restarts(_ qos: QoS) async throws {
-        let directory = FileManager.default.temporaryDirectory.appending(path: "mqtt-\(UUID().uuidString)").path
-        defer { try? FileManager.default.removeItem(atPath: directory) }
-        var server = try await start(directory, port: 0)
-        let address = ServerAddress(host: "127.0.0.1", port: server.port)
-        func lasting(_ name: String) -> MQTTClient.Configuration {
-            .test(address, name) {
-                $0.cleanStart = false
-                $0.sessionExpiry = .never
-            }
+        try await withRestartableServer { try await restarts(qos, $0) }
+    }
+
+    private func lasting(_ server: ServerAddress, _ name: String) -> MQTTClient.Configuration {
+        .test(server, name) {
+            $0.cleanStart = false
+            $0.sessionExpiry = .never
         }
-        let receiver = try MQTTClient(lasting("receiver"), logger: quiet)
-        let sender = try MQTTClient(lasting("sender"), logger: quiet)
+    }
+
+    private func restarts(_ qos: QoS, _ server: RestartableServer) async throws {
+        let receiver = try MQTTClient(lasting(server.address, "receiver"), logger: quiet)
+        let sender = try MQTTClient(lasting(server.address, "sender"), logger: quiet)
         let running = Task {
             async let one: Void = receiver.run()
             async let other: Void = sender.run()
@@ -57,8 +38,8 @@ import Testing
         }
         for _ in 0..<3 {
             try await sender.connected()
-            await server.stop()
-            server = try await start(directory, port: server.port)
+            try await server.stop()
+            try await server.start()
         }
         try await publishing.value
         try await sender.publish("end", to: "t", qos: qos)
@@ -70,7 +51,65 @@ import Testing
         receiver.disconnect()
         sender.disconnect()
         try await running.value
-        await server.stop()
+    }
+
+    @Test(
+        "what is published while the server is away waits up to the bounds of the queue, which then does what it is told",
+        arguments: [MQTTClient.QueueLimits.Policy.refuseNewest, .dropOldest]
+    )
+    func offline(_ policy: MQTTClient.QueueLimits.Policy) async throws {
+        try await withRestartableServer { server in
+            var configuration = lasting(server.address, "sender")
+            configuration.queue.messagesMax = 20
+            configuration.queue.policy = policy
+            try await withClient(lasting(server.address, "receiver")) { receiver in
+                let subscription = try await receiver.subscribe(to: "t", qos: .exactlyOnce)
+                try await withClient(configuration) { sender in
+                    try await sender.publish("before", to: "t", qos: .exactlyOnce)
+                    let events = sender.events
+                    try await server.stop()
+                    await events.first { $0.isReconnecting }
+                    let accepted = try await publishTooMuch(sender)
+                    // Attempts fail meanwhile.
+                    await events.first { $0.isReconnecting }
+                    await events.first { $0.isReconnecting }
+                    try await server.start()
+                    #expect(accepted.count == (policy == .dropOldest ? 50 : 20))
+                    let kept = accepted.suffix(20)
+                    let payloads = await subscription.first(1 + kept.count).map(\.payloadString)
+                    #expect(payloads == ["before"] + kept)
+                    try await sender.flush()
+                }
+            }
+        }
+    }
+
+    /// More than the queue takes; gives what was not refused.
+    private func publishTooMuch(_ client: MQTTClient) async throws -> [String] {
+        var accepted: [String] = []
+        for number in 0..<50 {
+            do {
+                try await client.enqueue(ByteBuffer(string: "\(number)"), to: "t", qos: .exactlyOnce)
+                accepted.append("\(number)")
+            } catch MQTTError.queueFull {
+                continue
+            }
+        }
+        return accepted
+    }
+}
+
+extension MQTTClient.Event {
+    fileprivate var isReconnecting: Bool {
+        if case .reconnecting = self { return true }
+        return false
+    }
+}
+
+extension AsyncSequence where Failure == Never {
+    /// Returns once there has been one.
+    fileprivate func first(where body: (Element) -> Bool) async {
+        for await element in self where body(element) { return }
     }
 }
 
@@ -80,7 +119,7 @@ extension MQTTClient {
         if waits {
             try await publish(payload, to: topic, qos: qos)
         } else {
-            try enqueue(ByteBuffer(string: payload), to: topic, qos: qos)
+            try await enqueue(ByteBuffer(string: payload), to: topic, qos: qos)
         }
     }
 }

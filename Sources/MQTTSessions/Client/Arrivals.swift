@@ -57,13 +57,16 @@ struct Arrivals: Sendable {
     }
 
     /// The application has the message. Of an earlier connection only QoS 2 is of use: at QoS 1 it comes again.
-    mutating func taken(_ receipt: Receipt, _ reasonCode: ReasonCode) {
+    /// False where it is of no use.
+    @discardableResult
+    mutating func taken(_ receipt: Receipt, _ reasonCode: ReasonCode) -> Bool {
         if receipt.qos == .exactlyOnce {
-            guard receipt.incarnation == incarnation, untaken.remove(receipt.packetID) else { return }
+            guard receipt.incarnation == incarnation, untaken.remove(receipt.packetID) else { return false }
         }
-        guard let at = position(receipt) else { return }
+        guard let at = position(receipt) else { return receipt.qos == .exactlyOnce }
         entries[at].isReady = true
         entries[at].reasonCode = reasonCode
+        return true
     }
 
     private func position(_ receipt: Receipt) -> Int? {

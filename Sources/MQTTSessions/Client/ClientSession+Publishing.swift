@@ -34,10 +34,12 @@ extension ClientSession {
             kept.properties.removeAll(.messageExpiryInterval)
             expiresAt = now + Int64(expiry) * 1_000
         }
+        let message = Message(kept, expiresAt: expiresAt)
         outbound.append(
-            Message(kept, expiresAt: expiresAt),
+            message,
             qos: publish.qos,
-            isRetained: publish.isRetained
+            isRetained: publish.isRetained,
+            ticket: keep(message, publish)
         )
         pump()
         return number
@@ -54,8 +56,22 @@ extension ClientSession {
     /// Takes back a message that was never sent. False where it was, or is over.
     package mutating func removeUnsent(_ number: UInt64) -> Bool {
         guard outbound.isUnfinished(number), outbound.head(number).state == .queued else { return false }
-        outbound.finish(number)
+        over(number)
         return true
+    }
+
+    /// Takes away the oldest message that was never sent, and gives its number; nil where all were.
+    package mutating func dropOldest() -> UInt64? {
+        guard let number = outbound.dropOldest()?.number else { return nil }
+        keeping?.add(.finished(incarnation: SessionKeeping.incarnation, number: number))
+        return number
+    }
+
+    /// Gives up a message that was sent and has no answer. The broker may have it.
+    package mutating func abandon(_ number: UInt64) {
+        guard outbound.isUnfinished(number) else { return }
+        retireIfReceived(outbound.head(number))
+        finish(number)
     }
 
     /// PUBACK came: the number of the message that it ends.
@@ -68,7 +84,7 @@ extension ClientSession {
     /// PUBREC came: the number of the message, where it ends with it.
     package mutating func pubrecReceived(_ packetID: UInt16, _ reasonCode: ReasonCode) -> UInt64? {
         guard let head = outbound.head(of: packetID), head.qos == .exactlyOnce else {
-            if version == .v5 && !reasonCode.isError { sendShort(.pubrel, packetID, .packetIdentifierNotFound) }
+            if version == .v5 && !reasonCode.isError { answer(.pubrel, packetID, .packetIdentifierNotFound) }
             return nil
         }
         if head.state == .sent {
@@ -77,8 +93,9 @@ extension ClientSession {
                 return head.number
             }
             outbound.received(head.number)
+            keeping?.add(.received(incarnation: SessionKeeping.incarnation, number: head.number))
         }
-        sendShort(.pubrel, packetID)
+        answer(.pubrel, packetID)
         return nil
     }
 
@@ -95,17 +112,25 @@ extension ClientSession {
     }
 
     private mutating func finish(_ number: UInt64) {
-        outbound.finish(number)
+        over(number)
         pump()
     }
 
-    mutating func pump() {
+    private mutating func over(_ number: UInt64) {
+        outbound.finish(number)
+        keeping?.add(.finished(incarnation: SessionKeeping.incarnation, number: number))
+    }
+
+    package mutating func pump() {
         guard isConnected else { return }
+        let quota = min(limits.receiveMaximum, inFlightMax)
         while true {
-            switch outbound.nextStep(quota: limits.receiveMaximum, committed: .max) {
-            case .nothing, .mark: return
+            let committed = keeping?.committed ?? .max
+            switch outbound.nextStep(quota: quota, committed: committed, lastTicket: lastTicket) {
+            case .nothing: return
+            case .mark(let number): raiseSendMark(from: number)
             case .release(let number):
-                sendShort(.pubrel, OutboundQueue.packetID(number))
+                answer(.pubrel, OutboundQueue.packetID(number))
                 outbound.released()
             case .publish(let number):
                 guard !requests.contains(OutboundQueue.packetID(number)) else { return }
@@ -117,7 +142,7 @@ extension ClientSession {
     /// The next message of the queue; one that may not be sent ends here.
     private mutating func sendNext() {
         let (head, message, _) = outbound.next()
-        guard let message else { return outbound.finish(head.number) }
+        guard let message else { return over(head.number) }
         let expiry = message.remainingExpiry(at: now)
         if expiry == 0 && !head.isBegun { return end(head.number, .expired) }
         var publish = OutgoingPublish(message, version: version)
@@ -125,14 +150,25 @@ extension ClientSession {
         publish.packetID = OutboundQueue.packetID(head.number)
         publish.expiry = version == .v5 ? expiry : nil
         let refusal = limits.refusal(qos: head.qos, isRetained: head.isRetained, packetBytes: publish.packetBytes)
-        if let refusal { return end(head.number, .refused(refusal)) }
+        if let refusal {
+            retireIfReceived(head)
+            return end(head.number, .refused(refusal))
+        }
         publish.write(into: &output)
         outbound.published()
     }
 
     private mutating func end(_ number: UInt64, _ outcome: Ended.Outcome) {
-        outbound.finish(number)
+        over(number)
         ended.append(Ended(number: number, outcome: outcome))
+    }
+
+    /// The broker may hold the identifier for received: another message with it would be taken for the same.
+    private mutating func retireIfReceived(_ head: OutboundHead) {
+        guard head.qos == .exactlyOnce, head.state != .queued || head.isBegun else { return }
+        let packetID = OutboundQueue.packetID(head.number)
+        outbound.retire(packetID)
+        keeping?.add(.retired(incarnation: SessionKeeping.incarnation, packetID: packetID))
     }
 }
 

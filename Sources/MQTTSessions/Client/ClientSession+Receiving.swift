@@ -37,7 +37,10 @@ extension ClientSession {
 
     /// The application has taken the message, or refuses it with an error. Before 5.0 there are no errors.
     package mutating func acknowledge(_ receipt: Receipt, _ reasonCode: ReasonCode = .success) {
-        arrivals.taken(receipt, reasonCode)
+        let isTaken = arrivals.taken(receipt, reasonCode)
+        if isTaken && receipt.qos == .exactlyOnce && !(reasonCode.isError && version == .v5) {
+            keeping?.add(.packetReceived(incarnation: SessionKeeping.incarnation, packetID: receipt.packetID))
+        }
         sendAcknowledgements()
     }
 
@@ -48,7 +51,7 @@ extension ClientSession {
                 sendShort(.puback, entry.packetID, entry.reasonCode)
                 inbound.acknowledged()
             } else {
-                sendShort(.pubrec, entry.packetID, entry.reasonCode)
+                answer(.pubrec, entry.packetID, entry.reasonCode)
                 if isError { inbound.released(entry.packetID) }
             }
         }
@@ -57,7 +60,8 @@ extension ClientSession {
     /// PUBREL came.
     package mutating func pubrelReceived(_ packetID: UInt16) {
         let isKnown = inbound.released(packetID)
-        sendShort(.pubcomp, packetID, isKnown ? .success : .packetIdentifierNotFound)
+        if isKnown { keeping?.add(.packetReleased(incarnation: SessionKeeping.incarnation, packetID: packetID)) }
+        answer(.pubcomp, packetID, isKnown ? .success : .packetIdentifierNotFound)
     }
 
     /// An acknowledgement without properties: most of what a receiver sends.

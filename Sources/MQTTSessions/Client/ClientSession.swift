@@ -46,8 +46,12 @@ package struct ClientSession: Sendable {
     package var now: Int64 = 0
     /// Aliases that this end gives to topics by itself, at most; 0 is none.
     package var automaticAliasesMax = 0
+    /// What is to outlive the program; nil keeps nothing.
+    var keeping: SessionKeeping?
+    /// Messages that may be in flight, where that is less than the broker takes.
+    package var inFlightMax = 65_535
     package private(set) var phase = Phase.offline
-    package private(set) var clientID: String
+    package internal(set) var clientID: String
     /// What the broker has said that it takes.
     package private(set) var limits = ServerLimits()
     var inbound = ReceiveWindow()
@@ -93,6 +97,7 @@ package struct ClientSession: Sendable {
         phase = .offline
         arrivals.connectionEnded()
         outbound.connectionEnded()
+        keeping?.connectionEnded()
     }
 
     /// The identifier of the request; nil where so many are under way that there is none left.
@@ -122,10 +127,12 @@ package struct ClientSession: Sendable {
 
     /// One end has lost the session. A QoS 2 message that the broker has received is over: no PUBCOMP will come.
     private mutating func forget() {
+        keepForgotten(inbound.unreleased)
         inbound = ReceiveWindow()
         arrivals.sessionForgotten()
         for number in outbound.numbers(where: { $0.state == .released }) {
             ended.append(Ended(number: number, outcome: .received))
+            keeping?.add(.finished(incarnation: SessionKeeping.incarnation, number: number))
         }
         outbound.sessionForgotten()
     }

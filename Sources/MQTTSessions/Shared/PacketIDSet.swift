@@ -11,6 +11,9 @@ package struct PacketIDSet: Sendable {
         return !page.isEmpty && page[Int(id >> 6 & 15)] & (1 << UInt64(id & 63)) != 0
     }
 
+    /// In ascending order.
+    package var all: [UInt16] { count == 0 ? [] : (0...UInt16.max).filter(contains) }
+
     /// Whether the identifier was not there before.
     @discardableResult
     package mutating func insert(_ id: UInt16) -> Bool {

@@ -1,0 +1,128 @@
+import MQTTPackets
+import MQTTSessions
+import NIOCore
+
+/// How attempts to connect follow one another. All of it is here and not in a task: the frames of one that waits take as
+/// much memory as all the rest of an idle client.
+extension ClientDriver {
+    struct Series {
+        /// Whether a first attempt that fails is followed by others.
+        let isPatient: Bool
+        var backoff: Backoff
+        /// The place in the configuration's list, counted on.
+        var nextServer = 0
+        var hasConnected = false
+        /// Told why it is over; nil where that was asked for.
+        let over: CheckedContinuation<MQTTError?, Never>
+    }
+
+    /// Connects and keeps connected.
+    func begin(_ series: Series) {
+        self.series = series
+        beginAttempt(at: nil)
+    }
+
+    private func beginAttempt(at reference: ServerAddress?) {
+        guard let series else { return }
+        guard !isEnding else { return finish(failure) }
+        let configuration = configuration
+        let server = reference ?? configuration.servers[series.nextServer % configuration.servers.count]
+        if reference == nil { self.series?.nextServer += 1 }
+        // Before 5.0 a session that is to end with its connection has to be asked for each time.
+        let startsClean = configuration.cleanStart && (!series.hasConnected || version < .v5)
+        let number = series.backoff.attempts + 1
+        preparing = Task { [outbox, clientID = session.clientID] in
+            let result: Result<ConnectionTarget, MQTTError>
+            do throws(MQTTError) {
+                let connect = try await configuration.prepare(number, server, clientID)
+                result = .success(ConnectionTarget(server: connect.0, connect: connect.1, cleanStart: startsClean))
+            } catch {
+                result = .failure(error)
+            }
+            outbox.perform { $0.prepared(result) }
+        }
+    }
+
+    private func prepared(_ result: Result<ConnectionTarget, MQTTError>) {
+        preparing = nil
+        guard !isEnding else { return finish(failure) }
+        switch result {
+        case .success(let target): connect(target)
+        case .failure(let error): attemptEnded(error, wasConnected: false)
+        }
+    }
+
+    /// An attempt, or the connection that came of it, is over; without an error where that was asked for.
+    func attemptEnded(_ error: MQTTError?, wasConnected: Bool) {
+        if wasConnected {
+            series?.hasConnected = true
+            series?.backoff.succeeded()
+        }
+        guard let error else { return finish(nil) }
+        status.emit(.disconnected(error))
+        logger.info("disconnected", metadata: ["cause": "\(error)"])
+        guard let series, series.isPatient || series.hasConnected, mayRetry(error),
+            let delay = self.series?.backoff.next()
+        else { return finish(error) }
+        status.emit(.reconnecting(in: delay, attempt: series.backoff.attempts + 1))
+        guard !isEnding else { return finish(failure) }
+        pauseReference =
+            configuration.followsServerReference ? error.serverReference.flatMap(ServerAddress.init(reference:)) : nil
+        pause = schedule(in: TimeAmount(delay)) { $0.endPause() }
+    }
+
+    private func mayRetry(_ error: MQTTError) -> Bool {
+        if error.isTransient { return true }
+        switch error {
+        case .refused, .authenticationFailed: return configuration.reconnect.retriesRefusals
+        default: return false
+        }
+    }
+
+    /// The next attempt begins now, where one is waited for.
+    func endPause() {
+        guard let pause else { return }
+        self.pause = nil
+        pause.cancel()
+        beginAttempt(at: pauseReference)
+    }
+
+    private func finish(_ error: MQTTError?) {
+        series?.over.resume(returning: error)
+        series = nil
+    }
+}
+
+extension MQTTClient.Configuration {
+    /// Whom an attempt is made to, and with what CONNECT.
+    func prepare(
+        _ number: Int,
+        _ server: ServerAddress,
+        _ clientID: String
+    ) async throws(MQTTError) -> (ServerAddress, Connect) {
+        var attempt = ConnectionAttempt(
+            number: number,
+            server: server,
+            userName: userName ?? server.userName,
+            password: password ?? server.password.map { ByteBuffer(string: $0) },
+            will: will
+        )
+        do { try await prepareConnection?(&attempt) } catch {
+            throw .connectFailed("\(error)")
+        }
+        let data: ByteBuffer?
+        do { data = try await authenticator?.initialData() } catch {
+            throw .authenticationFailed("\(error)")
+        }
+        let connect = connect(attempt, clientID: clientID, authenticationData: data)
+        do { try connect.check() } catch { throw .invalidArgument(error.explanation) }
+        return (attempt.server, connect)
+    }
+}
+
+/// The settings of one client, in one place for all its parts.
+final class SharedConfiguration: Sendable {
+    let value: MQTTClient.Configuration
+
+    init(_ value: MQTTClient.Configuration) { self.value = value }
+}
