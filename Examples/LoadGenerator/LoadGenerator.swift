@@ -26,7 +26,7 @@ import MQTT
             let received = try await client.subscribe(to: topic, qos: .atLeastOnce)
             async let last = received.first { $0.payloadString == "\(count)" }
             for number in 1...count {
-                try client.enqueue(ByteBuffer(string: "\(number)"), to: topic, qos: .atLeastOnce)
+                try await client.enqueue(ByteBuffer(string: "\(number)"), to: topic, qos: .atLeastOnce)
             }
             guard await last != nil else { throw MQTTError.notConnected }
         }

@@ -150,6 +150,8 @@ extension BrokerCore {
             return head.state == .queued || (!onlyUnsent && isUnacknowledged)
         }
         for number in numbers {
+            // What another's queue has taken the place of in memory comes with a later page.
+            guard sessions[s].state.outbound.isUnfinished(number) else { continue }
             let entry = sessions[s].state.outbound[number]
             guard let message = entry.message else { continue }
             finish(number, s)
