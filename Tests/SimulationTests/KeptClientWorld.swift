@@ -159,7 +159,7 @@ final class KeptClientWorld {
         for (id, link, _) in links where link.isCut && link.toBroker.readableBytes + link.toClient.readableBytes == 0 {
             links.removeAll { $0.link === link }
             leave(link)
-            _ = try turn { [now] core in core.closed(id, reason: "cut", at: now) }
+            _ = try turn { [now] core in core.closed(id, .closed, at: now) }
         }
     }
 
@@ -218,9 +218,7 @@ final class KeptClientWorld {
         while true {
             let output = core.takeOutput(loop: 0)
             _ = core.takeDiscarded()
-            for case .disconnected(_, _, _, let reason) in core.takeEvents() where reason == "session taken over" {
-                takeovers += 1
-            }
+            for case .disconnected(_, _, .broker(.sessionTakenOver, _)) in core.takeEvents() { takeovers += 1 }
             guard !output.isEmpty else { break }
             isBusy = true
             for entry in output { try perform(entry, &resumed) }
@@ -252,10 +250,10 @@ final class KeptClientWorld {
         if let ticket = store.commit() {
             return try turn { [now] core in core.committed(through: ticket, at: now) } || true
         }
-        let (changes, ticket) = core.takeChanges()
-        guard !changes.isEmpty else { return false }
-        let broker = StoreChange.broker(core.storedBroker(wallClock: now))
-        store.begin([broker] + changes.compactMap(\.self), through: ticket)
+        var taken = core.takeChanges(wallClock: now)
+        guard !taken.changes.isEmpty else { return false }
+        taken.removePlaceholders()
+        store.begin(taken.changes, through: taken.ticket)
         return true
     }
 
