@@ -115,54 +115,55 @@ public enum AuthenticationDecision: Sendable, Hashable {
 public struct PublishRequest: Sendable {
     /// The topic's name. An alias has been resolved.
     public let topic: String
-    /// The application's bytes. They stand in the buffer that was read: copy what you keep.
-    public let payload: ByteBuffer
     /// With which it is published.
     public let qos: QoS
     /// Whether it is to be retained.
     public let isRetained: Bool
     /// Whether it is the client's will, which is published later.
     public let isWill: Bool
-    private let place: PropertyPlace
-    private let propertyBytes: ByteBuffer
+    /// What was read, and where in it the message stands.
+    private let source: ByteBuffer
+    private let payloadRange: Range<Int>
+    private let propertyRange: Range<Int>
+
+    /// The application's bytes. They stand in the buffer that was read: copy what you keep.
+    public var payload: ByteBuffer { part(payloadRange) }
 
     /// Those of the message, without topic alias; empty before 5.0. Decoded at each call.
     public var properties: Properties {
-        guard propertyBytes.readableBytes > 0 else { return Properties() }
-        let bytes = propertyBytes.readableBytesUInt8Span
+        guard !propertyRange.isEmpty else { return Properties() }
+        let place: PropertyPlace = isWill ? .will : .publish
         // They were checked when the packet was.
-        var properties = (try? Properties(decoding: bytes, 0..<bytes.count, in: place)) ?? Properties()
+        let decoded = try? Properties(decoding: source.readableBytesUInt8Span, propertyRange, in: place)
+        var properties = decoded ?? Properties()
         properties.removeAll(.topicAlias)
         return properties
     }
 
     init(_ view: PublishView, topic: String, in burst: ByteBuffer) {
         self.topic = topic
-        payload = burst.part(view.payload)
         qos = view.qos
         isRetained = view.isRetained
         isWill = false
-        place = .publish
-        propertyBytes = view.properties.isEmpty ? ByteBuffer() : burst.part(view.properties)
+        source = burst
+        payloadRange = view.payload
+        propertyRange = view.properties
     }
 
     init(_ will: Will) {
         topic = will.topic
-        payload = will.payload
         qos = will.qos
         isRetained = will.isRetained
         isWill = true
-        place = .will
-        var bytes = ByteBuffer()
+        var bytes = ByteBuffer(buffer: will.payload)
+        payloadRange = 0..<bytes.readableBytes
         will.properties.encode(into: &bytes)
-        propertyBytes = bytes
+        propertyRange = payloadRange.upperBound..<bytes.readableBytes
+        source = bytes
     }
-}
 
-extension ByteBuffer {
-    /// Bytes at an offset from the first that can be read, without a copy.
-    fileprivate func part(_ range: Range<Int>) -> ByteBuffer {
-        getSlice(at: readerIndex + range.lowerBound, length: range.count) ?? ByteBuffer()
+    private func part(_ range: Range<Int>) -> ByteBuffer {
+        source.getSlice(at: source.readerIndex + range.lowerBound, length: range.count) ?? ByteBuffer()
     }
 }
 
