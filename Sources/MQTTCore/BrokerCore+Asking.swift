@@ -13,16 +13,21 @@ import NIOCore
 /// What was decided of a PUBLISH or UNSUBSCRIBE before the lock comes along with the burst, as verdicts on the packets
 /// at certain positions of it.
 extension BrokerCore {
-    /// Handles a burst of a connection some of whose packets were decided upon before.
+    /// Handles a burst of which so many bytes were looked at before, and these packets decided upon.
     package mutating func receive(
         _ burst: ByteBuffer,
+        looked: Int,
         _ verdicts: [PlacedVerdict],
         from id: ConnectionID,
         at now: Int64
     ) -> Received {
         self.verdicts = verdicts
         nextVerdict = 0
-        defer { self.verdicts = [] }
+        lookedAt = looked
+        defer {
+            self.verdicts = []
+            lookedAt = 0
+        }
         return receive(burst, from: id, at: now)
     }
 
@@ -72,6 +77,8 @@ extension BrokerCore {
         verdict = nil
         switch kind {
         case .publish, .unsubscribe:
+            // Nobody sees to this but us: no message passes that was not looked at.
+            guard at < lookedAt else { throw DecodingError(.implementationSpecificError, "a packet not looked at") }
             verdict = takeVerdict(at: at)
             return true
         case .subscribe where configuration.asks.contains(.subscribe),

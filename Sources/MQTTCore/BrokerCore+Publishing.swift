@@ -271,8 +271,7 @@ extension BrokerCore {
         _ publication: inout Publication,
         toOneOf group: Int32
     ) -> Bool {
-        let asks = configuration.selectSharedSubscriber != nil
-        let message = asks ? makeMessage(&publication, bytes, view) : nil
+        let message = asksToSelect ? makeMessage(&publication, bytes, view) : nil
         guard let member = selectMember(group, for: message, qos: view.qos) else {
             drop(.noMember, -1, bytes: view.payload.count, of: observedMessage(&publication, bytes, view))
             return true

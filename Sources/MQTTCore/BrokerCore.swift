@@ -81,6 +81,7 @@ package struct BrokerCore: ~Copyable {
     /// Of the burst that is being handled, and of the packet.
     var verdicts: [PlacedVerdict] = []
     var nextVerdict = 0
+    var lookedAt = 0
     var verdict: PacketVerdict?
     /// Why the PUBLISH that is being handled is not to be routed.
     var refusal: ReasonCode?
@@ -91,6 +92,8 @@ package struct BrokerCore: ~Copyable {
     var accepted: Message?
     /// Whether a hook is asked for each receiver.
     let asksToForward: Bool
+    /// Whether a hook is asked for each message of a shared subscription.
+    let asksToSelect: Bool
 
     var isShuttingDown = false
     var hasStoreFailed = false
@@ -123,6 +126,7 @@ package struct BrokerCore: ~Copyable {
         self.configuration = configuration
         isGated = !configuration.asks.isEmpty
         asksToForward = configuration.authorizeForward != nil
+        asksToSelect = configuration.selectSharedSubscriber != nil
         tree = SubscriptionTree(seed: configuration.seed)
         loops = Array(repeating: LoopSlot(), count: configuration.loops)
         armSystemTimers()

@@ -151,8 +151,8 @@ final class ConnectionHandler: ChannelDuplexHandler, ConnectionEnd {
             let verdicts = gate?.look(at: burst) ?? []
             // What follows at once is written together with it.
             driver.turn(bytes: isFollowed ? 0 : burst.readableBytes) { [id] core, now in
-                verdicts.isEmpty
-                    ? core.receive(burst, from: id, at: now) : core.receive(burst, verdicts, from: id, at: now)
+                guard let gate else { return core.receive(burst, from: id, at: now) }
+                return core.receive(burst, looked: gate.looked, verdicts, from: id, at: now)
             } applying: { received in
                 next = received.next
                 gate?.handled(received.consumed)

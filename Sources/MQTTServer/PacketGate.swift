@@ -23,7 +23,7 @@ final class PacketGate {
     private var method = ""
     private var aliases: InboundAliases
     /// Of the bytes that are not handled yet: how many were looked at, and what was decided of them.
-    private var looked = 0
+    private(set) var looked = 0
     private var verdicts: [PlacedVerdict] = []
     /// Whether the packet that was asked about may be passed.
     private var isAnswered = false
