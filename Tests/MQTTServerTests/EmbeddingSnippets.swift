@@ -45,7 +45,8 @@ enum EmbeddingSnippets {
         let _: [AnyKeyPath] = [
             \MQTTBroker.events, \MQTTBroker.clients, \MQTTBroker.statistics,
             \BrokerHooks.preConnect, \BrokerHooks.authenticate, \BrokerHooks.authorizePublish,
-            \BrokerHooks.authorizeSubscribe, \BrokerConfiguration.addresses, \BrokerConfiguration.brokerID,
+            \BrokerHooks.authorizeSubscribe, \BrokerHooks.authorizeForward, \BrokerHooks.published,
+            \BrokerConfiguration.addresses, \BrokerConfiguration.brokerID,
             \BrokerConfiguration.clientTopics,
             \BrokerConfiguration.connectTimeout, \BrokerConfiguration.keepAliveMax,
             \BrokerConfiguration.systemTopicsInterval, \Limits.clientIDBytesMax, \Limits.connectBytesMax,
