@@ -123,7 +123,7 @@ import Testing
                 try await publisher.send(.publish(publish))
                 #expect(try await publisher.next() == .puback(Acknowledgement(packetID: 1)))
             }
-            try await Task.sleep(for: .milliseconds(1_050))
+            try await trial.clock.advance(by: .milliseconds(1_050))
             for number in 1...2 { #expect(try await publisher.reason(publishing: "t", "\(number)") == .success) }
             let broker = trial.broker
             #expect(broker.statistics.dropped[.expired] == 2)

@@ -187,7 +187,7 @@ extension LimitTests {
             #expect(try await awake.nextPublish().properties[integer: .messageExpiryInterval] == 1)
         }
         try await trial.bystander.isServed()
-        try await Task.sleep(for: .milliseconds(1_050))
+        try await trial.clock.advance(by: .milliseconds(1_050))
         let sleeper = try await trial.connect("sleeper", expiry: 600)
         try await sleeper.ping()
         #expect(trial.broker.statistics.dropped[.expired] == 3)
