@@ -33,6 +33,7 @@ public struct Thermometer: Sendable {
         measure: @escaping @Sendable () -> Double
     ) async throws {
         let events = client.events
+        try publish("\(measure())", to: "temperature")
         try await withThrowingTaskGroup(of: Void.self) { tasks in
             tasks.addTask { try await client.run() }
             tasks.addTask {
@@ -40,8 +41,8 @@ public struct Thermometer: Sendable {
             }
             tasks.addTask {
                 while true {
-                    try publish("\(measure())", to: "temperature")
                     try await clock.sleep(for: interval)
+                    try publish("\(measure())", to: "temperature")
                 }
             }
             try await tasks.next()

@@ -12,7 +12,7 @@ import Testing
             let thermometer = try Thermometer("attic", link.configuration())
             let running = Task { try await thermometer.run(every: .seconds(60), by: connect.clock) { 21.5 } }
             #expect(try await reader.nextPayload() == "21.5")
-            try await link.next(.puback)
+            for _ in 0..<2 { try await link.next(.puback) }
             running.cancel()
             try await link.nextEnd()
             #expect(
