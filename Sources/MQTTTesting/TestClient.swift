@@ -94,7 +94,7 @@ public final class TestClient: Sendable {
     }
 
     /// Acknowledges the next PUBLISH packets of QoS 1, so many, and passes over what comes between them.
-    func acknowledge(_ count: Int) async throws {
+    public func acknowledge(_ count: Int) async throws {
         var left = count
         while left > 0 {
             guard case .publish(let publish) = try await next(), let id = publish.packetID else { continue }

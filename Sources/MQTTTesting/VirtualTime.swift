@@ -98,13 +98,12 @@ final class VirtualTime: Sendable {
     /// calls of a client is not seen.
     func rest() async {
         let limit = ContinuousClock.now + Self.restMax
-        var before: UInt64?
         while ContinuousClock.now < limit {
             await idle()
-            for _ in 0..<3 { await Task.yield() }
-            let now = state.withLock { $0.unfinished == 0 ? $0.tasks : nil }
-            if let now, now == before { return }
-            before = now
+            let before = state.withLock(\.tasks)
+            // Tasks that something has just resumed have their turn.
+            for _ in 0..<4 { await Task.yield() }
+            if state.withLock({ $0.unfinished == 0 && $0.tasks == before }) { return }
         }
     }
 

@@ -24,6 +24,7 @@ public func withBroker(
     _ world: TestWorld = .inMemory,
     threads: Int = 2,
     store: any MessageStore = VolatileStore(),
+    hooks: BrokerHooks = BrokerHooks(),
     logger: Logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
     configure: (inout BrokerConfiguration) -> Void = { _ in },
     _ body: (MQTTBroker, Connector) async throws -> Void
@@ -32,7 +33,7 @@ public func withBroker(
     configure(&configuration)
     let surroundings = Surroundings(world)
     configuration.environment = surroundings.broker
-    let broker = MQTTBroker(configuration: configuration, store: store, logger: logger)
+    let broker = MQTTBroker(configuration: configuration, store: store, hooks: hooks, logger: logger)
     try await run(broker, in: surroundings, body)
 }
 
@@ -86,12 +87,14 @@ package func testBroker(
     threads: Int = 2,
     store: any MessageStore = VolatileStore(),
     addresses: [BrokerConfiguration.Address] = [.init(host: "127.0.0.1", port: 0)],
+    hooks: BrokerHooks = BrokerHooks(),
+    logger: Logger = quiet,
     configure: (inout BrokerConfiguration) -> Void = { _ in }
 ) -> MQTTBroker {
     var configuration = testConfiguration(threads: threads)
     configuration.addresses = addresses
     configure(&configuration)
-    return MQTTBroker(configuration: configuration, store: store, logger: quiet)
+    return MQTTBroker(configuration: configuration, store: store, hooks: hooks, logger: logger)
 }
 
 extension MQTTBroker {
