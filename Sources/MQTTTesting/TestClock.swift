@@ -17,6 +17,7 @@ public final class TestClock: Clock {
         public static func < (one: Instant, other: Instant) -> Bool { one.elapsed < other.elapsed }
     }
 
+    private static let liveMax = Duration.seconds(60)
     /// Nil where it is the machine's clock.
     let time: VirtualTime?
     private let began = ContinuousClock.now
@@ -45,12 +46,12 @@ public final class TestClock: Clock {
     /// that all has come to rest it goes on to the next timer.
     ///
     /// - Parameters:
-    ///   - limit: by this clock. Beyond it `TestingError` is thrown, whether or not `body` returns.
+    ///   - limit: by this clock, live at most a minute. Beyond it `TestingError` is thrown, whether or not `body` returns.
     public func letTimePass<Value: Sendable>(
         upTo limit: Duration = .seconds(3_600),
         while body: @escaping @Sendable () async throws -> Value
     ) async throws -> Value {
-        guard let time else { return try await within("what was waited for", limit, body) }
+        guard let time else { return try await within("what was waited for", min(limit, Self.liveMax), body) }
         let end = time.now + Self.nanoseconds(limit)
         return try await race("what was waited for took longer than \(limit)", body) {
             var lastFired = ContinuousClock.now

@@ -65,8 +65,18 @@ import Testing
             let back = try await connect("sleeper", expiry: 600)
             try await store.readWaits()
             store.release()
+            // What comes is acknowledged, until a ping is answered behind which nothing has come.
+            var (got, gotBefore) = (0, -1)
+            while got > gotBefore {
+                gotBefore = got
+                try await back.send(.pingreq)
+                while case .publish(let publish)? = try await back.nextOrEnd() {
+                    got += 1
+                    try await back.send(.puback(Acknowledgement(packetID: try #require(publish.packetID))))
+                }
+            }
+            #expect(got < 2_000)
             try await publisher.ping()
-            _ = back
         }
     }
 }
