@@ -93,7 +93,12 @@ extension ClientDriver {
             storing?.whenDone = nil
             return
         }
-        let broker = StoredBroker(time: now, wallClock: configuration.environment.wallClock(), lastIncarnation: 1, lastRetainedVersion: 0)
+        let broker = StoredBroker(
+            time: now,
+            wallClock: configuration.environment.wallClock(),
+            lastIncarnation: 1,
+            lastRetainedVersion: 0
+        )
         storing?.commit = Task(executorPreference: store.executor) { [outbox] in
             do {
                 try await store.commit([.broker(broker)] + changes)
