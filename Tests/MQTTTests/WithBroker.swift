@@ -4,7 +4,7 @@ import MQTTServer
 import MQTTTesting
 import NIOCore
 
-/// The same, for a client that is told of the server by its address.
+/// A broker over sockets, for a client that is told of it by its address.
 func withBroker(
     _ broker: MQTTBroker = testBroker(),
     _ body: @escaping @Sendable (ServerAddress) async throws -> Void
