@@ -26,6 +26,7 @@ let package = Package(
         .library(name: "MQTTPackets", targets: ["MQTTPackets"]),
         .library(name: "MQTTStore", targets: ["MQTTStore"]),
         .library(name: "MQTTStoreTesting", targets: ["MQTTStoreTesting"]),
+        .library(name: "MQTTTesting", targets: ["MQTTTesting"]),
         .library(name: "MQTTJournal", targets: ["MQTTJournal"]),
     ],
     dependencies: [
@@ -87,6 +88,15 @@ let package = Package(
         .target(
             name: "MQTTClientConfiguration",
             dependencies: ["MQTT", .product(name: "Configuration", package: "swift-configuration")],
+            swiftSettings: strict
+        ),
+        .target(
+            name: "MQTTTesting",
+            dependencies: [
+                "MQTT", "MQTTServer", "MQTTTransport", "MQTTStore", "MQTTStoreTesting", "MQTTPackets", nio, posix,
+                deque, logging,
+                .product(name: "HeapModule", package: "swift-collections"),
+            ],
             swiftSettings: strict
         ),
         .executableTarget(
@@ -228,6 +238,21 @@ let package = Package(
             packageAccess: false,
             swiftSettings: strict
         ),
+        .target(
+            name: "Device",
+            dependencies: ["MQTT"],
+            path: "Examples/Device",
+            exclude: ["Tests"],
+            packageAccess: false,
+            swiftSettings: strict
+        ),
+        .testTarget(
+            name: "DeviceTests",
+            dependencies: ["Device", "MQTTTesting"],
+            path: "Examples/Device/Tests",
+            packageAccess: false,
+            swiftSettings: strict
+        ),
         // Tests.
         .testTarget(name: "MQTTPacketsTests", dependencies: ["MQTTPackets", nio], swiftSettings: strict),
         .testTarget(
@@ -243,10 +268,14 @@ let package = Package(
         .testTarget(
             name: "MQTTTests",
             dependencies: [
-                "MQTT", "MQTTServer", "MQTTJournal", "MQTTSessions", "MQTTStore", "MQTTStoreTesting", "MQTTPackets",
-                nio,
-                posix, logging, lifecycle,
+                "MQTT", "MQTTServer", "MQTTTesting", "MQTTJournal", "MQTTSessions", "MQTTStore", "MQTTStoreTesting",
+                "MQTTPackets", nio, posix, logging, lifecycle,
             ],
+            swiftSettings: strict
+        ),
+        .testTarget(
+            name: "MQTTTestingTests",
+            dependencies: ["MQTTTesting", "MQTTServer", "MQTT", "MQTTPackets", nio],
             swiftSettings: strict
         ),
         .testTarget(
@@ -264,8 +293,8 @@ let package = Package(
         .testTarget(
             name: "MQTTServerTests",
             dependencies: [
-                "MQTTServer", "MQTTCore", "MQTTStore", "MQTTStoreTesting", "MQTTJournal", "MQTTSessions", "MQTTPackets",
-                nio, posix, logging, lifecycle, metrics, system,
+                "MQTTServer", "MQTTTesting", "MQTT", "MQTTCore", "MQTTStore", "MQTTStoreTesting", "MQTTJournal",
+                "MQTTSessions", "MQTTPackets", nio, posix, logging, lifecycle, metrics, system,
                 .product(name: "MetricsTestKit", package: "swift-metrics"),
             ],
             swiftSettings: strict

@@ -58,6 +58,8 @@ extension MQTTClient {
         public var prepareConnection: (@Sendable (inout ConnectionAttempt) async throws -> Void)?
         /// Enhanced authentication (section 4.12); nil is none.
         public var authenticator: (any MQTTAuthenticator)?
+        /// The world around it, which tests replace.
+        package var environment = ClientEnvironment()
 
         /// A client of these servers.
         public init(servers: [ServerAddress]) { self.servers = servers }

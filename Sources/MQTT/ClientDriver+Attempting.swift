@@ -31,7 +31,8 @@ extension ClientDriver {
         // Before 5.0 a session that is to end with its connection has to be asked for each time.
         let startsClean = configuration.cleanStart && (!series.hasConnected || version < .v5)
         let number = series.backoff.attempts + 1
-        preparing = Task { [outbox, clientID = session.clientID] in
+        preparing = Task(executorPreference: configuration.environment.executor) {
+            [outbox, clientID = session.clientID] in
             let result: Result<ConnectionTarget, MQTTError>
             do throws(MQTTError) {
                 let connect = try await configuration.prepare(number, server, clientID)

@@ -210,7 +210,7 @@ extension ClientDriver {
 
     private func authenticate(_ step: @escaping @Sendable () async throws -> Void) {
         let number = attempt?.number
-        Task { [outbox] in
+        Task(executorPreference: configuration.environment.executor) { [outbox] in
             do {
                 try await step()
             } catch {

@@ -63,7 +63,7 @@ extension ClientDriver {
         if let session = kept.session, !configuration.clientID.isEmpty, session.clientID != configuration.clientID {
             return .invalidArgument("the store is the client \(session.clientID)'s")
         }
-        timeOffset = (kept.broker?.time(atWallClock: WallClock.now()) ?? 0) - now
+        timeOffset = (kept.broker?.time(atWallClock: configuration.environment.wallClock()) ?? 0) - now
         turn {
             do { try session.restore(kept.session, kept.messages) } catch {
                 failure = .storeFailed("its messages and what it says of them do not agree")
@@ -93,7 +93,12 @@ extension ClientDriver {
             storing?.whenDone = nil
             return
         }
-        let broker = StoredBroker(time: now, wallClock: WallClock.now(), lastIncarnation: 1, lastRetainedVersion: 0)
+        let broker = StoredBroker(
+            time: now,
+            wallClock: configuration.environment.wallClock(),
+            lastIncarnation: 1,
+            lastRetainedVersion: 0
+        )
         storing?.commit = Task(executorPreference: store.executor) { [outbox] in
             do {
                 try await store.commit([.broker(broker)] + changes)

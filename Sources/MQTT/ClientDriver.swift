@@ -130,7 +130,7 @@ final class ClientDriver {
     // MARK: Turns
 
     /// Milliseconds of a monotonic clock.
-    var now: Int64 { Int64(NIODeadline.now().uptimeNanoseconds / 1_000_000) + timeOffset }
+    var now: Int64 { Int64(eventLoop.now.uptimeNanoseconds / 1_000_000) + timeOffset }
 
     func turn(_ body: () -> Void) {
         session.now = now

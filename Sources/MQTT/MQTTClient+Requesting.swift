@@ -1,4 +1,5 @@
 import MQTTPackets
+import NIOCore
 import Synchronization
 
 extension MQTTClient {
@@ -19,8 +20,7 @@ extension MQTTClient {
         guard configuration.version == .v5 else { throw .invalidArgument("requests need MQTT 5.0") }
         let responses = responses
         let id = responses.begin()
-        let timer = Task {
-            try await Task.sleep(for: timeout)
+        let timer = eventLoop.scheduleTask(in: TimeAmount(timeout)) {
             responses.end(id, .failure(.requestTimedOut))
         }
         let asking = Task {

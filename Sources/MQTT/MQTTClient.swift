@@ -25,38 +25,21 @@ public final class MQTTClient: Service {
     let status = ClientStatus()
     let responses = Responses()
     private let driver: NIOLoopBoundBox<ClientDriver>
-    private let eventLoop: any EventLoop
-    private let random: @Sendable () -> Double
+    let eventLoop: any EventLoop
     let logger: Logger
 
     /// A client that nothing is known of before `run()`. Throws where the configuration makes no sense.
     ///
     /// It lives on one event loop of the group.
-    public convenience init(
+    public init(
         _ configuration: Configuration,
         eventLoopGroup: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
         logger: Logger = Logger(label: "mqtt")
     ) throws(MQTTError) {
-        try self.init(configuration, eventLoopGroup: eventLoopGroup, logger: logger, transport: .tcp) {
-            Double.random(in: 0...1)
-        }
-    }
-
-    /// A client of the server that the URL names: `mqtt://user:password@host:1883`.
-    public convenience init(_ url: String) throws(MQTTError) { try self.init(Configuration(url)) }
-
-    init(
-        _ configuration: Configuration,
-        eventLoopGroup: any EventLoopGroup,
-        logger: Logger,
-        transport: ClientTransport,
-        random: @escaping @Sendable () -> Double
-    ) throws(MQTTError) {
         try configuration.check()
         settings = SharedConfiguration(configuration)
         self.logger = logger
-        self.random = random
-        eventLoop = eventLoopGroup.next()
+        eventLoop = configuration.environment.eventLoop ?? eventLoopGroup.next()
         // Before 5.0 no server assigns one that the client would be told.
         let makesUpID =
             configuration.clientID.isEmpty && (configuration.version < .v5 || configuration.durableStore != nil)
@@ -69,7 +52,7 @@ public final class MQTTClient: Service {
                 eventLoop: eventLoop,
                 outbox: outbox,
                 status: status,
-                transport: transport,
+                transport: configuration.environment.transport,
                 metrics: .shared,
                 logger: logger
             ),
@@ -80,6 +63,9 @@ public final class MQTTClient: Service {
             eventLoop.execute { weak.box?.value.woken() }
         }
     }
+
+    /// A client of the server that the URL names: `mqtt://user:password@host:1883`.
+    public convenience init(_ url: String) throws(MQTTError) { try self.init(Configuration(url)) }
 
     /// How things stand.
     public var connectionState: ConnectionState { status.connection }
@@ -126,10 +112,12 @@ public final class MQTTClient: Service {
     /// `isPatient` says whether a first attempt that fails is followed by others.
     func run(isPatient: Bool) async throws(MQTTError) {
         guard status.begin() else { throw .alreadyRunning }
-        let error = await withTaskCancellationOrGracefulShutdownHandler {
-            await keepConnected(isPatient: isPatient)
-        } onCancelOrGracefulShutdown: {
-            self.disconnect()
+        let error = await withTaskExecutorPreference(configuration.environment.executor) {
+            await withTaskCancellationOrGracefulShutdownHandler {
+                await keepConnected(isPatient: isPatient)
+            } onCancelOrGracefulShutdown: {
+                self.disconnect()
+            }
         }
         await withCheckedContinuation { (done: CheckedContinuation<Void, Never>) in
             outbox.perform { driver in
@@ -166,7 +154,7 @@ public final class MQTTClient: Service {
     }
 
     private func begin(isPatient: Bool, _ over: CheckedContinuation<MQTTError?, Never>) {
-        let backoff = Backoff(configuration.reconnect, random: random)
+        let backoff = Backoff(configuration.reconnect, random: configuration.environment.random)
         outbox.perform { $0.begin(ClientDriver.Series(isPatient: isPatient, backoff: backoff, over: over)) }
     }
 }

@@ -127,7 +127,7 @@ extension BrokerCore {
 
     private mutating func connectionDue(_ id: ConnectionID) {
         guard let c = index(id), connections[c].state == .connected else { return }
-        if connections[c].partSince > 0 && now - connections[c].partSince >= configuration.drainTime {
+        if connections[c].partSince >= 0 && now - connections[c].partSince >= configuration.drainTime {
             return disconnect(c, .quotaExceeded, explanation: "a packet has come in part, and no more of it")
         }
         let timeout = connections[c].keepAliveTimeout

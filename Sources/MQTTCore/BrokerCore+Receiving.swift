@@ -73,7 +73,7 @@ extension BrokerCore {
         }
         if connections[c].isAsking { return wait(c, consumed: at, next: .ask) }
         if connections[c].state == .awaitingConnect && held[Int32(c)] != nil { return wait(c, consumed: at) }
-        connections[c].partSince = at < bytes.count ? now : 0
+        connections[c].partSince = at < bytes.count ? now : -1
         return connections[c].state == .closing
             ? Received(consumed: bytes.count, next: .ignore) : Received(consumed: at, next: .read)
     }
@@ -106,7 +106,7 @@ extension BrokerCore {
     private mutating func wait(_ c: Int, consumed: Int, next: Received.Next = .wait) -> Received {
         connections[c].isReadingPaused = true
         // Of a packet that is not read nobody knows how much has come.
-        connections[c].partSince = 0
+        connections[c].partSince = -1
         return Received(consumed: consumed, next: next)
     }
 

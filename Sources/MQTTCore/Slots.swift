@@ -46,8 +46,8 @@ struct ConnectionSlot: Sendable {
     /// What the transport holds while it is not writable.
     var bytesInTransport = 0
     var isDrainArmed = false
-    /// Since when a packet that has come in part waits for more; 0 where there is none.
-    var partSince: Int64 = 0
+    /// Since when a packet that has come in part waits for more; -1 where there is none.
+    var partSince: Int64 = -1
     var isReadingPaused = false
     /// Whether it is not read from before its retained replays have become fewer.
     var isReplaying = false

@@ -52,6 +52,8 @@ public struct BrokerConfiguration: Sendable {
     public var logLevels: [LogCategory: Logger.Level] = [:]
     /// The client whose packets are logged, without their payloads, at level notice.
     public var tracedClientID: String?
+    /// The world around it, which tests replace.
+    package var environment = BrokerEnvironment.system
 
     /// The defaults.
     public init() {}

@@ -13,6 +13,8 @@ struct Committer: Sendable {
     private let published: (@Sendable () -> Void)?
     private let watch: StoreWatch
     private let waiters: CommitWaiters
+    /// Milliseconds since 1970.
+    private let wallClock: @Sendable () -> Int64
     private let signals: AsyncStream<Void>
     private let continuation: AsyncStream<Void>.Continuation
     /// Says that there are changes. Cheap, and harmless when there are none.
@@ -27,7 +29,8 @@ struct Committer: Sendable {
         pager: Pager,
         published: (@Sendable () -> Void)?,
         watch: StoreWatch,
-        waiters: CommitWaiters
+        waiters: CommitWaiters,
+        wallClock: @escaping @Sendable () -> Int64
     ) {
         self.core = core
         self.store = store
@@ -35,6 +38,7 @@ struct Committer: Sendable {
         self.published = published
         self.watch = watch
         self.waiters = waiters
+        self.wallClock = wallClock
         let (signals, continuation) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         self.signals = signals
         self.continuation = continuation
@@ -88,7 +92,7 @@ struct Committer: Sendable {
 
     /// False where there was nothing to do.
     private func commit(_ wake: @Sendable ([Int]) -> Void) async throws -> Bool {
-        var taken = core.withLock { core, _ in core.takeChanges(wallClock: WallClock.now()) }
+        var taken = core.withLock { core, _ in core.takeChanges(wallClock: wallClock()) }
         guard !taken.changes.isEmpty else { return false }
         if !taken.isEmpty {
             taken.removePlaceholders()

@@ -11,7 +11,7 @@ extension MQTTBroker {
         let read = begun.duration(to: .now)
         for notice in state.notices { logger(.broker).notice("\(notice)") }
         watch.look { statistics in core.withLock { core, now in core.storeSays(statistics, at: now) } }
-        core.begin(at: WallClock.brokerTime(after: state.broker))
+        core.begin(at: WallClock.brokerTime(after: state.broker, now: environment.wallClock()))
         core.withLock { core, now in core.restore(state, at: now) }
         guard !state.sessions.isEmpty || !state.retained.isEmpty else { return }
         logger(.broker).notice(

@@ -4,7 +4,6 @@ import MQTTCore
 import MQTTStore
 import MQTTTransport
 import NIOCore
-import NIOPosix
 import ServiceLifecycle
 import Synchronization
 
@@ -67,7 +66,8 @@ public final class MQTTBroker: Service {
         watch = StoreWatch(store, configuration.logger(.broker, logger))
         self.hooks = HookRunner(hooks, limits: limits, configuration, logger)
         core = SharedCore(
-            Self.coreConfiguration(configuration, limits, loops: loops, isDurable: store.isDurable, hooks)
+            Self.coreConfiguration(configuration, limits, loops: loops, isDurable: store.isDurable, hooks),
+            uptime: configuration.environment.uptime
         )
         published = PublishedHook(self.hooks, core: core)
         hub = EventHub(core: core)
@@ -76,6 +76,8 @@ public final class MQTTBroker: Service {
 
     /// Figures of the whole broker, as of now.
     public var statistics: Statistics { core.withLock { core, _ in core.currentStatistics } }
+
+    var environment: BrokerEnvironment { configuration.environment }
 
     func logger(_ category: LogCategory) -> Logger { configuration.logger(category, logger) }
 
@@ -93,7 +95,7 @@ public final class MQTTBroker: Service {
             host.waiters.end(.notRunning)
             hub.finish()
         }
-        let group = MultiThreadedEventLoopGroup(numberOfThreads: loops)
+        let group = environment.makeLoops(loops)
         do {
             try await serve(on: group)
         } catch {
@@ -104,7 +106,7 @@ public final class MQTTBroker: Service {
         try await group.shutdownGracefully()
     }
 
-    private func serve(on group: MultiThreadedEventLoopGroup) async throws {
+    private func serve(on group: any EventLoopGroup) async throws {
         try await restore()
         do {
             try await serveRestored(on: group)
@@ -115,7 +117,7 @@ public final class MQTTBroker: Service {
         await store.close()
     }
 
-    private func serveRestored(on group: MultiThreadedEventLoopGroup) async throws {
+    private func serveRestored(on group: any EventLoopGroup) async throws {
         let loops = Array(group.makeIterator())
         let pager = Pager(core: core, store: store)
         let committer = Committer(
@@ -124,7 +126,8 @@ public final class MQTTBroker: Service {
             pager: pager,
             published: published?.signal,
             watch: watch,
-            waiters: host.waiters
+            waiters: host.waiters,
+            wallClock: environment.wallClock
         )
         let peers = try await makeDrivers(loops, committer, pager)
         let initialize = initializer(peers)
@@ -133,7 +136,9 @@ public final class MQTTBroker: Service {
         defer { host.end() }
         listening.succeed(listeners.compactMap(\.address))
         // Not cancelled with the broker: what happens while it ends is committed too.
-        let committing = Task(executorPreference: store.executor) { try await self.commit(with: committer, peers) }
+        let committing = Task(executorPreference: store.executor ?? environment.executor) {
+            try await self.commit(with: committer, peers)
+        }
         let calling = callPublished(peers)
         defer { calling.cancel() }
         try await withThrowingTaskGroup(of: Void.self) { tasks in
@@ -301,7 +306,7 @@ public final class MQTTBroker: Service {
             // A port that the system chose for the first address is the port of the second.
             let port = address.port == 0 ? listeners.first?.address?.port ?? 0 : address.port
             do {
-                let listener = try await Listener.bind(host: host, port: port, group: group, initialize: initialize)
+                let listener = try await environment.listen(host, port, group, initialize)
                 listeners.append(listener)
                 logger(.broker).notice(
                     "listening",

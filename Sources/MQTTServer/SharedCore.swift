@@ -1,13 +1,14 @@
 import CApusPlatform
 import MQTTCore
 import MQTTStore
-import NIOCore
 import Synchronization
 
 /// The one broker value and the one lock around it, which counts how long it is held and how often it is waited for.
 final class SharedCore: Sendable {
     private let core: Mutex<BrokerCore>
-    private let start = NIODeadline.now().uptimeNanoseconds
+    /// Nanoseconds.
+    private let uptime: @Sendable () -> UInt64
+    private let start: UInt64
     /// The time of the broker at its start, which goes on from where the store has it.
     private let base = Atomic<Int64>(0)
     /// Whether hooks run inside, one of which might come in again.
@@ -15,7 +16,9 @@ final class SharedCore: Sendable {
     /// The thread inside, where that is checked; 0 is none.
     private let thread = Atomic<UInt>(0)
 
-    init(_ configuration: CoreConfiguration) {
+    init(_ configuration: CoreConfiguration, uptime: @escaping @Sendable () -> UInt64) {
+        self.uptime = uptime
+        start = uptime()
         checksThread = configuration.hasLockedHooks
         core = Mutex(BrokerCore(configuration: configuration))
     }
@@ -38,9 +41,9 @@ final class SharedCore: Sendable {
     ) -> Result {
         if checksThread { thread.store(apus_thread(), ordering: .relaxed) }
         defer { if checksThread { thread.store(0, ordering: .relaxed) } }
-        let began = NIODeadline.now().uptimeNanoseconds
+        let began = uptime()
         let result = body(&core, base.load(ordering: .relaxed) + Int64((began - start) / 1_000_000))
-        core.countTurn(nanoseconds: NIODeadline.now().uptimeNanoseconds - began, wasContended: wasContended)
+        core.countTurn(nanoseconds: uptime() - began, wasContended: wasContended)
         return result
     }
 

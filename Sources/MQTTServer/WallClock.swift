@@ -16,7 +16,7 @@ enum WallClock {
     }
 
     /// The time of the broker when it starts.
-    static func brokerTime(after stored: StoredBroker?, now: Int64 = now()) -> Int64 {
+    static func brokerTime(after stored: StoredBroker?, now: Int64) -> Int64 {
         stored?.time(atWallClock: now) ?? 0
     }
 }

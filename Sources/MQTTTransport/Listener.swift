@@ -1,12 +1,19 @@
 import NIOCore
 import NIOPosix
 
-/// Sockets that a server listens on.
+/// What a server listens on.
 package struct Listener: Sendable {
     /// Connections that the system keeps while they wait to be accepted: enough for a reconnect storm.
     private static let backlog: Int32 = 4_096
 
-    package let channel: any Channel
+    package let address: SocketAddress?
+    private let end: @Sendable () async -> Void
+
+    /// Listens at an address until it is told to end.
+    package init(address: SocketAddress?, end: @escaping @Sendable () async -> Void) {
+        self.address = address
+        self.end = end
+    }
 
     /// Binds to a TCP address and hands every connection to `initialize`, on the connection's event loop.
     package static func bind(
@@ -29,7 +36,10 @@ package struct Listener: Sendable {
             }
             .bind(host: host, port: port)
             .get()
-        return Listener(channel: channel)
+        return Listener(address: channel.localAddress) {
+            // It may have been closed by an error already; there is nothing else to do about it.
+            try? await channel.close()
+        }
     }
 
     /// Set here and not through the bootstrap, which boxes each option and makes futures for it, for each connection.
@@ -45,10 +55,5 @@ package struct Listener: Sendable {
         try options.setOption(.writeBufferWaterMark, value: .init(low: 32 << 10, high: 128 << 10))
     }
 
-    package var address: SocketAddress? { channel.localAddress }
-
-    package func close() async {
-        // It may have been closed by an error already; there is nothing else to do about it.
-        try? await channel.close()
-    }
+    package func close() async { await end() }
 }

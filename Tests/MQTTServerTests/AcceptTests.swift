@@ -1,5 +1,6 @@
 import MQTTPackets
 import MQTTServer
+import MQTTTesting
 import NIOCore
 import NIOPosix
 import Testing
@@ -40,7 +41,7 @@ import Darwin
 
     @Test("the broker serves MQTT on a channel of each of its loops that is no TCP connection")
     func accept() async throws {
-        try await withBroker { broker, _ in
+        try await withBroker(.live) { broker, _ in
             let loops = try await broker.eventLoops
             #expect(loops.count == 2)
             for loop in loops {

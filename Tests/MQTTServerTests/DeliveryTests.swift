@@ -1,5 +1,6 @@
 import MQTTPackets
 import MQTTServer
+import MQTTTesting
 import NIOCore
 import Testing
 
@@ -8,7 +9,7 @@ import Testing
         "[MQTT-4.6.0-5] connections of several event loops get one another's messages, in the order of each publisher"
     )
     func loops() async throws {
-        try await withBroker(testBroker(threads: 4)) { _, connect in
+        try await withBroker(threads: 4) { _, connect in
             var clients: [TestClient] = []
             for _ in 0..<8 {
                 let client = try await connect()
@@ -120,7 +121,7 @@ import Testing
             var slow: [TestClient] = []
             var fast: [TestClient] = []
             for _ in 0..<4 {
-                slow.append(try await connect(receiveBytes: 4_096))
+                slow.append(try await connect())
                 fast.append(try await connect())
             }
             for client in slow {
@@ -139,7 +140,7 @@ import Testing
 
     @Test("[MQTT-3.1.4-3] a client that connects again takes over its session from another loop")
     func takeover() async throws {
-        try await withBroker(testBroker(threads: 4)) { _, connect in
+        try await withBroker(threads: 4) { _, connect in
             var last = try await connect("same", expiry: 60)
             try await last.subscribe("t", .atLeastOnce)
             for round in 0..<12 {

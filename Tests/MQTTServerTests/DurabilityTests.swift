@@ -1,6 +1,7 @@
 import MQTTPackets
 import MQTTServer
 import MQTTStore
+import MQTTTesting
 import NIOCore
 import Testing
 
@@ -18,7 +19,7 @@ import Testing
     )
     func acknowledgement(_ qos: QoS) async throws {
         let store = HeldStore()
-        try await withBroker(testBroker(threads: 1, store: store)) { _, connect in
+        try await withBroker(threads: 1, store: store) { _, connect in
             let other = try await connect()
             let client = try await connect()
             try await client.publish("t", "m", qos, id: 7, isRetained: true)
@@ -38,7 +39,7 @@ import Testing
     @Test("acknowledgements that wait keep the order of their publishes, and hold back later ones")
     func order() async throws {
         let store = HeldStore()
-        try await withBroker(testBroker(threads: 1, store: store)) { _, connect in
+        try await withBroker(threads: 1, store: store) { _, connect in
             let other = try await connect()
             let client = try await connect()
             try await client.publish("t", "1", .atLeastOnce, id: 1, isRetained: true)
@@ -59,7 +60,7 @@ import Testing
     @Test("CONNACK and SUBACK of a persistent session leave after the commit of what they answer")
     func session() async throws {
         let store = HeldStore()
-        try await withBroker(testBroker(threads: 1, store: store)) { _, connect in
+        try await withBroker(threads: 1, store: store) { _, connect in
             let other = try await connect()
             let client = try await connect.transport()
             try await client.sendConnect("c", expiry: 60)
@@ -79,7 +80,7 @@ import Testing
     @Test("a QoS 2 message goes to a persistent session after its commit, and one at QoS 0 does not wait")
     func delivery() async throws {
         let store = HeldStore()
-        try await withBroker(testBroker(threads: 1, store: store)) { _, connect in
+        try await withBroker(threads: 1, store: store) { _, connect in
             let publisher = try await connect()
             let other = try await connect()
             let subscriber = try await connect.transport()
@@ -105,7 +106,7 @@ import Testing
     @Test("while one commit is under way the changes of all others gather for the next")
     func batches() async throws {
         let store = HeldStore()
-        try await withBroker(testBroker(threads: 2, store: store)) { _, connect in
+        try await withBroker(threads: 2, store: store) { _, connect in
             var clients: [TestClient] = []
             for _ in 0..<10 { clients.append(try await connect(version: .v3_1_1)) }
             try await clients[0].publish("first", "m", .atLeastOnce, id: 1, isRetained: true)
@@ -145,7 +146,7 @@ import Testing
     @Test("run() returns although a commit is under way")
     func endWithinCommit() async throws {
         let store = HeldStore()
-        try await withBroker(testBroker(store: store)) { _, connect in
+        try await withBroker(store: store) { _, connect in
             let client = try await connect()
             try await client.publish("t", "m", .atLeastOnce, id: 1, isRetained: true)
             _ = try await store.next()

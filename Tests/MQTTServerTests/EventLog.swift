@@ -1,4 +1,5 @@
 import MQTTServer
+import MQTTTesting
 
 /// The events of a broker in words, from now to its end.
 struct EventLog: Sendable {

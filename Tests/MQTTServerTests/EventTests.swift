@@ -1,5 +1,6 @@
 import MQTTPackets
 import MQTTServer
+import MQTTTesting
 import NIOCore
 import Testing
 
@@ -223,7 +224,7 @@ import Testing
 
     @Test("events end when an address cannot be listened on, and there are none after the end")
     func end() async throws {
-        try await withBroker { first, _ in
+        try await withBroker(.live) { first, _ in
             let port = try #require(try await first.address().port)
             let second = testBroker(addresses: [.init(host: "127.0.0.1", port: port)])
             let log = EventLog(second)

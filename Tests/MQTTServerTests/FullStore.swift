@@ -1,5 +1,6 @@
 import MQTTServer
 import MQTTStore
+import MQTTTesting
 import Synchronization
 
 /// A durable store that commits at once, and says of itself what the test has it say.

@@ -1,5 +1,6 @@
 import Foundation
 import MQTTJournal
+import MQTTTesting
 import Synchronization
 import SystemPackage
 

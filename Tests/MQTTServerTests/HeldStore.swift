@@ -1,4 +1,5 @@
 import MQTTStore
+import MQTTTesting
 import Synchronization
 
 /// A durable store whose commits wait for the test.

@@ -2,6 +2,7 @@ import MQTTPackets
 import MQTTServer
 import MQTTStore
 import MQTTStoreTesting
+import MQTTTesting
 import NIOCore
 import Synchronization
 import Testing

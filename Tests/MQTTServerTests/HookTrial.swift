@@ -2,6 +2,7 @@ import Logging
 import MQTTPackets
 import MQTTServer
 import MQTTStore
+import MQTTTesting
 import NIOCore
 import Synchronization
 import Testing

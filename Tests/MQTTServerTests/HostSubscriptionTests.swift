@@ -1,6 +1,7 @@
 import Logging
 import MQTTPackets
 import MQTTServer
+import MQTTTesting
 import NIOCore
 import Synchronization
 import Testing

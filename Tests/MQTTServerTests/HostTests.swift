@@ -1,6 +1,7 @@
 import MQTTPackets
 import MQTTServer
 import MQTTStore
+import MQTTTesting
 import NIOCore
 import Testing
 
@@ -113,7 +114,7 @@ import Testing
     @Test("clients: who is there, since when, and what waits for those who are not")
     func clients() async throws {
         try await withBroker { broker, connect in
-            let client = try await connect("a", version: .v3_1_1)
+            let client = try await connect("a", version: .v3_1_1, keepAlive: 60)
             try await client.subscribe("t")
             try await client.subscribe("u")
             try await client.publish("t", "m")

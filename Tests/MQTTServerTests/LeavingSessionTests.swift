@@ -1,6 +1,7 @@
 import MQTTCore
 import MQTTPackets
 import MQTTServer
+import MQTTTesting
 import NIOCore
 import Testing
 

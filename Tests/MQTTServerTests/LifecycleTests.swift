@@ -1,6 +1,7 @@
 import Logging
 import MQTTPackets
 import MQTTServer
+import MQTTTesting
 import NIOCore
 import NIOPosix
 import ServiceLifecycle
@@ -61,7 +62,7 @@ import Testing
 
     @Test("an address that cannot be listened on is an error of run(), and the same error ends boundAddresses")
     func bindError() async throws {
-        try await withBroker { first, _ in
+        try await withBroker(.live) { first, _ in
             let port = try #require(try await first.address().port)
             let second = testBroker(addresses: [
                 .init(host: "127.0.0.1", port: 0), .init(host: "127.0.0.1", port: port),

@@ -1,8 +1,8 @@
 import MQTTCore
 import MQTTPackets
 import MQTTServer
+import MQTTTesting
 import NIOCore
-import NIOPosix
 import Synchronization
 import Testing
 
@@ -106,12 +106,6 @@ extension TestClient {
         }
         return payloads
     }
-
-    /// Comes back when the broker has parted it from its session.
-    func leave() async throws {
-        try await send(.disconnect(Disconnect()))
-        guard try await nextOrEnd() == nil else { throw TimedOut(description: "a packet behind DISCONNECT") }
-    }
 }
 
 /// A 5.0 client that takes nothing from its socket but what the test asks for.
@@ -122,16 +116,12 @@ final class SlowClient: Sendable {
 
     init(_ connector: Connector, keepAlive: UInt16 = 0) async throws {
         let (chunks, continuation) = AsyncThrowingStream.makeStream(of: ByteBuffer.self)
-        let connecting = ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-            .channelOption(.autoRead, value: false)
-            .channelOption(.socketOption(.so_rcvbuf), value: 64 << 10)
-            .channelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(ChunkHandler(continuation))
-                }
+        channel = try await connector.link().dial { channel in
+            channel.eventLoop.makeCompletedFuture {
+                try channel.syncOptions?.setOption(.autoRead, value: false)
+                try channel.pipeline.syncOperations.addHandler(ChunkHandler(continuation))
             }
-            .connect(to: connector.address)
-        channel = try await within("connecting", .seconds(5)) { try await connecting.get() }
+        }
         self.chunks = chunks
         try await send(.connect(Connect(version: .v5, clientID: "slow", keepAlive: keepAlive)))
         guard try await next()?.kind == .connack else { throw TimedOut(description: "no CONNACK") }

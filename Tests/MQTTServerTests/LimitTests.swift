@@ -2,6 +2,7 @@ import MQTTCore
 import MQTTPackets
 import MQTTServer
 import MQTTStore
+import MQTTTesting
 import NIOCore
 import Synchronization
 import Testing
@@ -9,8 +10,12 @@ import Testing
 @Suite("Limits over sockets", .timeLimit(.minutes(1))) struct LimitTests {
     static let cases = connecting + subscribing + publishing + retaining + committing + sending + queueing
 
-    @Test("at each limit there happens what the table says, and a bystander is served meanwhile", arguments: cases)
-    func effect(_ limit: LimitCase) async throws { try await limit.run() }
+    @Test(
+        "at each limit there happens what the table says, and a bystander is served meanwhile",
+        arguments: TestWorld.allCases,
+        cases
+    )
+    func effect(_ world: TestWorld, _ limit: LimitCase) async throws { try await limit.run(in: world) }
 
     @Test("each limit of the table has a test, and no test is of a limit that is not there")
     func completeness() {
@@ -53,9 +58,9 @@ struct LimitCase: Sendable, CustomTestStringConvertible {
     }
 
     /// The limit is set by way of the table: a name that stands for another limit would show.
-    func run() async throws {
+    func run(in world: TestWorld) async throws {
         let limit = try #require(Limits.table.first { $0.name == name })
-        try await withLimits(store) {
+        try await withLimits(store, in: world) {
             $0.limits[keyPath: limit.keyPath] = value
             configure(&$0)
         } _: { trial in
@@ -80,11 +85,14 @@ struct LimitTrial: Sendable {
     let bystander: Bystander
     /// Only where commits are held.
     let store: HeldStore
+
+    var clock: TestClock { connect.clock }
 }
 
 /// A broker that says nothing of itself, on one event loop: what one client waits for has passed the others by.
 func withLimits(
     _ kind: LimitStore = .volatile,
+    in world: TestWorld = .inMemory,
     _ configure: (inout BrokerConfiguration) -> Void,
     _ body: (LimitTrial) async throws -> Void
 ) async throws {
@@ -95,11 +103,10 @@ func withLimits(
         case .held: held
         case .kept: KeptStore()
         }
-    let broker = testBroker(threads: 1, store: store) {
+    try await withBroker(world, threads: 1, store: store) {
         $0.systemTopicsInterval = .zero
         configure(&$0)
-    }
-    try await withBroker(broker) { broker, connect in
+    } _: { broker, connect in
         let bystander = try await Bystander(connect)
         try await body(LimitTrial(broker: broker, connect: connect, bystander: bystander, store: held))
     }
@@ -109,8 +116,10 @@ func withLimits(
 final class Bystander: Sendable {
     private let client: TestClient
     private let served = Atomic<Int>(0)
+    private let clock: TestClock
 
     init(_ connect: Connector) async throws {
+        clock = connect.clock
         client = try await connect("bystander")
         try await client.subscribe("by", .atLeastOnce)
     }
@@ -139,12 +148,12 @@ final class Bystander: Sendable {
         return client.received == before
     }
 
-    /// Waits for what no packet tells, such as a figure of the broker; it has its pings answered meanwhile.
+    /// Lets time pass until what no packet tells, such as a figure of the broker; has its pings answered meanwhile.
     func wait(for what: String, _ condition: @escaping @Sendable () -> Bool) async throws {
-        try await within(what) {
+        try await clock.letTimePass(upTo: .seconds(30)) { [clock] in
             while !condition() {
                 try await self.ping()
-                try await Task.sleep(for: .milliseconds(5))
+                try await clock.sleep(for: .milliseconds(5))
             }
         }
     }

@@ -1,10 +1,11 @@
 import MQTTCore
 import MQTTPackets
 import MQTTServer
+import MQTTTesting
 import NIOCore
 import Testing
 
-@Suite("Limits of time over sockets", .timeLimit(.minutes(1))) struct LimitTimeTests {
+@Suite("Limits of time", .timeLimit(.minutes(1))) struct LimitTimeTests {
     @Test("a client that takes nothing of what it is sent is ended after the drain time, whatever its limits")
     func drainTime() async throws {
         try await withLimits {
@@ -34,21 +35,13 @@ import Testing
             let slow = try await SlowClient(trial.connect)
             try await slow.subscribe("flood")
             let publisher = try await trial.connect()
-            // It is slow while it is sent to as well, however long that takes.
-            let flooding = Task {
-                try await trial.flood("flood", by: publisher, payloadBytes: 1 << 20) { $0.unsentBytes >= 40 << 20 }
-                return ContinuousClock.now
-            }
-            try await trial.bystander.wait(for: "the flood") { broker.statistics.unsentBytes > 10 << 20 }
-            // A megabyte at a time: a socket tells of room in large parts of its kernel's buffer.
+            try await trial.flood("flood", by: publisher, payloadBytes: 1 << 20) { $0.unsentBytes >= 40 << 20 }
             var least = Int.max
-            let began = ContinuousClock.now
-            while ContinuousClock.now - began < .seconds(4) {
+            for _ in 0..<20 {
                 guard try await slow.next()?.kind == .publish else { throw TimedOut(description: "ended too early") }
                 least = min(least, broker.statistics.unsentBytes)
-                try await Task.sleep(for: .milliseconds(200))
+                try await trial.clock.advance(by: .milliseconds(200))
             }
-            #expect(try await flooding.value - began < .seconds(3))
             // While it is writable, nothing waits.
             #expect(least > 1 << 20)
             #expect(broker.statistics.clientsConnected == 3)
@@ -68,11 +61,11 @@ import Testing
             let idle = try await trial.accepted(Connect(version: .v5, clientID: "idle", keepAlive: 0)).client
             let publish = Publish(topic: "t", payload: ByteBuffer(repeating: 0x70, count: 5_000))
             var bytes = PacketEncoder(version: .v5).encode(.publish(publish))
-            let began = ContinuousClock.now
+            let began = trial.clock.now
             try await client.send(bytes.take(count))
-            #expect(try await client.disconnectReason() == .quotaExceeded)
-            #expect(ContinuousClock.now - began >= .seconds(1))
-            #expect(ContinuousClock.now - began < .seconds(4))
+            #expect(try await trial.clock.letTimePass { try await client.disconnectReason() } == .quotaExceeded)
+            let lasted = began.duration(to: trial.clock.now)
+            #expect(lasted >= .seconds(1) && lasted < .seconds(4))
             try await trial.bystander.isServed()
             // Who sends nothing owes nothing.
             try await idle.ping()
@@ -91,7 +84,7 @@ import Testing
             )
             while let part = bytes.readSlice(length: min(bytes.readableBytes, 20 << 10)), part.readableBytes > 0 {
                 try await client.send(part)
-                try await Task.sleep(for: .milliseconds(500))
+                try await trial.clock.advance(by: .milliseconds(500))
             }
             #expect(try await client.next().kind == .puback)
             try await trial.bystander.isServed()
@@ -120,7 +113,7 @@ import Testing
             try await trial.bystander.ping()
             try await client.send(bytes)
             let commit = try await trial.store.next()
-            try await Task.sleep(for: .milliseconds(2_500))
+            try await trial.clock.advance(by: .milliseconds(2_500))
             #expect(try await trial.bystander.sees(silent: client))
             commit.release()
             let releasing = Task { await trial.store.releaseAll() }
@@ -149,10 +142,10 @@ import Testing
             try await trial.flood("flood", by: publisher) { $0.unsentPackets >= 5 }
             // It is there, and the broker does not look.
             try await slow.send(.pingreq)
-            let began = ContinuousClock.now
+            let began = trial.clock.now
             let broker = trial.broker
             try await trial.bystander.wait(for: "its end") { broker.statistics.clientsConnected == 2 }
-            #expect(ContinuousClock.now - began > .seconds(4))
+            #expect(began.duration(to: trial.clock.now) > .seconds(4))
             #expect(try await slow.lastReason() == .quotaExceeded)
             try await trial.bystander.isServed()
         }
@@ -166,15 +159,15 @@ import Testing
             var bytes = PacketEncoder(version: .v5).encode(
                 .publish(Publish(topic: "t", payload: ByteBuffer(repeating: 0x70, count: 1 << 20)))
             )
-            let began = ContinuousClock.now
+            let began = trial.clock.now
             while client.received == 1 {
                 let part = try bytes.take(bytesAtOnce)
                 // It may be closed by now.
                 try? await client.send(part)
-                try await Task.sleep(for: .milliseconds(50))
-                try #require(ContinuousClock.now - began < .seconds(8))
+                try await trial.clock.advance(by: .milliseconds(50))
+                try #require(began.duration(to: trial.clock.now) < .seconds(8))
             }
-            #expect(ContinuousClock.now - began > .seconds(1))
+            #expect(began.duration(to: trial.clock.now) > .seconds(1))
             #expect(try await client.disconnectReason() == .keepAliveTimeout)
             try await trial.bystander.isServed()
         }
@@ -196,10 +189,10 @@ import Testing
             var bytes = PacketEncoder(version: .v5).encode(publish)
             try await client.send(try bytes.take(40 << 10))
             // So that the parts are read apart.
-            try await Task.sleep(for: .milliseconds(200))
+            try await trial.clock.advance(by: .milliseconds(200))
             try await client.send(bytes)
             #expect(try await client.next().kind == .puback)
-            try await Task.sleep(for: .milliseconds(2_500))
+            try await trial.clock.advance(by: .milliseconds(2_500))
             try await client.send(.pingreq)
             #expect(try await client.next().kind == .pingresp)
         }
@@ -216,7 +209,7 @@ import Testing
             )
             while let part = bytes.readSlice(length: min(bytes.readableBytes, 20 << 10)), part.readableBytes > 0 {
                 try await client.send(part)
-                try await Task.sleep(for: .milliseconds(500))
+                try await trial.clock.advance(by: .milliseconds(500))
             }
             #expect(try await client.next().kind == .puback)
             try await trial.bystander.isServed()

@@ -2,6 +2,7 @@ import Logging
 import MQTTCore
 import MQTTPackets
 import MQTTServer
+import MQTTTesting
 import Metrics
 import MetricsTestKit
 import NIOCore

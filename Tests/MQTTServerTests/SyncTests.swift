@@ -2,6 +2,7 @@ import Foundation
 import MQTTJournal
 import MQTTPackets
 import MQTTServer
+import MQTTTesting
 import NIOCore
 import Testing
 

@@ -1,4 +1,5 @@
 import MQTT
+import MQTTTesting
 import Testing
 
 @Suite(.timeLimit(.minutes(2))) struct ClientTests {

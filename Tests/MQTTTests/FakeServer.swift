@@ -1,5 +1,6 @@
 import MQTT
 import MQTTPackets
+import MQTTTesting
 import NIOCore
 import NIOPosix
 

@@ -1,4 +1,5 @@
 import MQTT
+import MQTTTesting
 import Testing
 
 /// What has to hold with every server: our own, or the one that `MQTT_TEST_SERVER` names.

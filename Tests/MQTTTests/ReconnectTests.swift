@@ -1,5 +1,6 @@
 import MQTT
 import MQTTPackets
+import MQTTTesting
 import Testing
 
 @Suite(.timeLimit(.minutes(2))) struct ReconnectTests {

@@ -1,4 +1,5 @@
 import MQTT
+import MQTTTesting
 import Testing
 
 /// A server that is stopped and started again on the same port, with the clients going on.

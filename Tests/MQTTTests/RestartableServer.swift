@@ -2,6 +2,7 @@ import Foundation
 import MQTT
 import MQTTJournal
 import MQTTServer
+import MQTTTesting
 
 /// A server that ends and begins anew on the same port and with the same data: a broker of our own in this process, or
 /// the program whose command line `MQTT_TEST_SERVER_COMMAND` gives, with `{port}` and `{dir}`, which is sent the signal of

@@ -4,6 +4,7 @@ import MQTTJournal
 import MQTTPackets
 import MQTTStore
 import MQTTStoreTesting
+import MQTTTesting
 import NIOCore
 import Testing
 

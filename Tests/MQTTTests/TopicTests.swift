@@ -1,4 +1,5 @@
 import MQTT
+import MQTTTesting
 import Testing
 
 private struct Reading: Codable, Sendable, Equatable {

@@ -1,29 +1,26 @@
+import MQTT
 import MQTTPackets
 import NIOCore
-import NIOPosix
 import Synchronization
 
 /// A client that sends what it is told, byte by byte where need be, and shows each packet that comes.
-final class TestClient: Sendable {
+public final class TestClient: Sendable {
+    /// The way to the broker.
+    public let link: Link
     private let channel: any Channel
     private let packets: AsyncThrowingStream<Packet, any Error>
     private let inbox: Inbox
 
-    init(_ address: SocketAddress, receiveBytes: Int? = nil) async throws {
+    /// Connected, and nothing sent.
+    init(_ link: Link) async throws {
         let (packets, continuation) = AsyncThrowingStream.makeStream(of: Packet.self)
         let inbox = Inbox(continuation)
-        var bootstrap = ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-            .channelOption(.tcpOption(.tcp_nodelay), value: 1)
-            .channelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(InboxHandler(inbox))
-                }
+        channel = try await link.dial { channel in
+            channel.eventLoop.makeCompletedFuture {
+                try channel.pipeline.syncOperations.addHandler(InboxHandler(inbox))
             }
-        if let receiveBytes {
-            bootstrap = bootstrap.channelOption(.socketOption(.so_rcvbuf), value: receiveBytes)
         }
-        let connecting = bootstrap.connect(to: address)
-        channel = try await within("connecting", .seconds(5)) { try await connecting.get() }
+        self.link = link
         self.packets = packets
         self.inbox = inbox
     }
@@ -31,40 +28,55 @@ final class TestClient: Sendable {
     deinit { channel.close(promise: nil) }
 
     /// Of the packets that come.
-    var version: ProtocolVersion {
+    public var version: ProtocolVersion {
         get { inbox.version.withLock { $0 } }
         set { inbox.version.withLock { $0 = newValue } }
     }
 
     /// Packets that have come, whether or not they were looked at.
-    var received: Int { inbox.received.load(ordering: .relaxed) }
+    public var received: Int { inbox.received.load(ordering: .relaxed) }
 
-    /// Whether the broker has closed the connection.
-    var isClosed: Bool { inbox.isClosed.load(ordering: .relaxed) }
+    /// Whether the connection is over.
+    public var isClosed: Bool { inbox.isClosed.load(ordering: .relaxed) }
 
     // MARK: Sending
 
-    func send(_ bytes: ByteBuffer) async throws {
+    /// Any bytes.
+    public func send(_ bytes: ByteBuffer) async throws {
         try await within("writing") { try await self.channel.writeAndFlush(bytes) }
     }
 
-    func send(_ packet: Packet) async throws { try await send(PacketEncoder(version: version).encode(packet)) }
+    package func send(_ packet: Packet) async throws { try await send(PacketEncoder(version: version).encode(packet)) }
 
-    func sendConnect(_ clientID: String, will: Will? = nil, expiry: UInt32 = 0) async throws {
-        var connect = Connect(version: version, clientID: clientID, cleanStart: expiry == 0, will: will)
+    /// CONNECT, without waiting for an answer. With a keep alive, in seconds, the test has to ping.
+    public func sendConnect(
+        _ clientID: String,
+        will: Will? = nil,
+        expiry: UInt32 = 0,
+        keepAlive: UInt16 = 0
+    ) async throws {
+        var connect = Connect(
+            version: version,
+            clientID: clientID,
+            cleanStart: expiry == 0,
+            keepAlive: keepAlive,
+            will: will
+        )
         if version == .v5 && expiry > 0 { connect.properties[integer: .sessionExpiryInterval] = expiry }
         try await send(.connect(connect))
     }
 
-    func subscribe(_ filter: String, _ qos: QoS = .atMostOnce) async throws {
+    /// SUBSCRIBE with packet id 1; throws where it is refused, or where something else comes first.
+    public func subscribe(_ filter: String, _ qos: QoS = .atMostOnce) async throws {
         let filters = [Subscribe.Filter(filter, SubscriptionOptions(qos: qos))]
         try await send(.subscribe(Subscribe(packetID: 1, filters: filters)))
         guard case .suback(let suback) = try await next(), suback.reasonCodes.allSatisfy({ !$0.isError }) else {
-            throw TimedOut(description: "no SUBACK")
+            throw unexpected("SUBACK")
         }
     }
 
-    func publish(
+    /// PUBLISH, without waiting for an answer. QoS 1 and 2 need an id.
+    public func publish(
         _ topic: String,
         _ payload: String,
         _ qos: QoS = .atMostOnce,
@@ -82,7 +94,7 @@ final class TestClient: Sendable {
     }
 
     /// Acknowledges the next PUBLISH packets of QoS 1, so many, and passes over what comes between them.
-    func acknowledge(_ count: Int) async throws {
+    public func acknowledge(_ count: Int) async throws {
         var left = count
         while left > 0 {
             guard case .publish(let publish) = try await next(), let id = publish.packetID else { continue }
@@ -92,35 +104,47 @@ final class TestClient: Sendable {
     }
 
     /// Comes back when the broker has answered all that was sent before.
-    func ping() async throws {
+    public func ping() async throws {
         try await send(.pingreq)
-        guard try await next() == .pingresp else { throw TimedOut(description: "no PINGRESP") }
+        guard try await next() == .pingresp else { throw unexpected("PINGRESP") }
+    }
+
+    /// DISCONNECT, after which the broker closes; comes back when the broker has parted it from its session.
+    public func leave() async throws {
+        try await send(.disconnect(Disconnect()))
+        guard try await nextOrEnd() == nil else { throw unexpected("the end") }
     }
 
     /// Stops to read, for ever.
-    func stopReading() async throws { try await channel.setOption(.autoRead, value: false).get() }
+    public func stopReading() async throws { try await channel.setOption(.autoRead, value: false).get() }
 
-    func close() async throws { try await within("closing") { try await self.channel.close() } }
+    /// Ends the connection without a word.
+    public func close() async throws { try await within("closing") { try await self.channel.close() } }
 
     // MARK: Receiving
 
     /// The next packet; throws where there is none in time, or where the connection is closed.
-    func next() async throws -> Packet {
+    package func next() async throws -> Packet {
         guard let packet = try await nextOrEnd() else { throw ChannelError.eof }
         return packet
     }
 
     /// The next packet; nil where the connection is closed.
-    func nextOrEnd() async throws -> Packet? {
+    package func nextOrEnd() async throws -> Packet? {
         let packets = packets
-        return try await within("the next packet") {
-            for try await packet in packets { return packet }
-            return nil
+        do {
+            return try await within("the next packet") {
+                for try await packet in packets { return packet }
+                return nil
+            }
+        } catch let error as TestingError {
+            throw TestingError(description: "\(error.description). The transcript:\n\(link.transcript)")
         }
     }
 
-    /// The reason that the broker ends the connection with: nothing comes behind it [MQTT-3.14.4-1].
-    func disconnectReason() async throws -> ReasonCode? {
+    /// The reason that the broker ends the connection with: nothing comes behind it [MQTT-3.14.4-1]. Nil where there is
+    /// none.
+    public func disconnectReason() async throws -> ReasonCode? {
         guard case .disconnect(let disconnect)? = try await nextOrEnd(), try await nextOrEnd() == nil else {
             return nil
         }
@@ -128,11 +152,13 @@ final class TestClient: Sendable {
     }
 
     /// The payload of the next packet, which is a PUBLISH.
-    func nextPayload() async throws -> String {
-        guard case .publish(let publish) = try await next() else {
-            throw TimedOut(description: "another packet than PUBLISH")
-        }
+    public func nextPayload() async throws -> String {
+        guard case .publish(let publish) = try await next() else { throw unexpected("PUBLISH") }
         return String(buffer: publish.payload)
+    }
+
+    package func unexpected(_ what: String) -> TestingError {
+        TestingError(description: "something else than \(what). The transcript:\n\(link.transcript)")
     }
 }
 
