@@ -43,6 +43,7 @@ struct Pager: Sendable {
             guard pages.count == requests.count else { return await serveOneByOne(requests, wake) }
             for (request, page) in zip(requests, pages) { give(page, request, wake) }
         } catch {
+            guard requests.count > 1 else { return cannotRead(requests, error) }
             // One that cannot be read does not keep the others from theirs.
             await serveOneByOne(requests, wake)
         }
@@ -56,11 +57,14 @@ struct Pager: Sendable {
         do {
             let pages = try await store.messages([request.page])
             give(pages.first ?? [], request, wake)
-        } catch is CancellationError {
-            return
         } catch {
-            core.withLock { core, _ in core.unreadable(request, "\(error)") }
+            cannotRead([request], error)
         }
+    }
+
+    private func cannotRead(_ requests: [PageRequest], _ error: any Error) {
+        guard !(error is CancellationError) else { return }
+        core.withLock { core, _ in for request in requests { core.unreadable(request, "\(error)") } }
     }
 
     private func give(_ page: [StoredMessage], _ request: PageRequest, _ wake: @Sendable ([Int]) -> Void) {
