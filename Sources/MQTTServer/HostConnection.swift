@@ -161,7 +161,7 @@ final class HostReader: NIOAsyncSequenceProducerDelegate {
             return told
         }
         guard let connection = told.connection?.value else { return }
-        if told.isGone { return connection.close() }
         connection.taken(told.packetIDs, wantsMore: told.wantsMore)
+        if told.isGone { connection.close() }
     }
 }
