@@ -16,9 +16,23 @@ extension ClientDriver {
         let over: CheckedContinuation<MQTTError?, Never>
     }
 
-    /// Connects and keeps connected.
+    /// Takes up what the store has, connects and keeps connected.
     func begin(_ series: Series) {
         self.series = series
+        guard let store = storing?.store else { return beginAttempt(at: nil) }
+        Task(executorPreference: configuration.environment.executor) { [outbox] in
+            do {
+                let kept = try await KeptSession(opening: store)
+                outbox.perform { $0.opened(kept) }
+            } catch {
+                let cause = "\(error)"
+                outbox.perform { $0.finish(.storeFailed(cause)) }
+            }
+        }
+    }
+
+    private func opened(_ kept: KeptSession) {
+        if let failure = restore(kept) { return finish(failure) }
         beginAttempt(at: nil)
     }
 
@@ -89,8 +103,15 @@ extension ClientDriver {
     }
 
     private func finish(_ error: MQTTError?) {
-        series?.over.resume(returning: error)
+        guard let over = series?.over else { return }
         series = nil
+        ended(error)
+        guard let store = storing?.store else { return over.resume(returning: error) }
+        Task(executorPreference: configuration.environment.executor) { [outbox] in
+            await withCheckedContinuation { waiter in outbox.perform { $0.finishStoring(waiter) } }
+            await store.close()
+            over.resume(returning: error)
+        }
     }
 }
 

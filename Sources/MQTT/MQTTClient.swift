@@ -112,45 +112,22 @@ public final class MQTTClient: Service {
     /// `isPatient` says whether a first attempt that fails is followed by others.
     func run(isPatient: Bool) async throws(MQTTError) {
         guard status.begin() else { throw .alreadyRunning }
-        let error = await withTaskExecutorPreference(configuration.environment.executor) {
-            await withTaskCancellationOrGracefulShutdownHandler {
-                await keepConnected(isPatient: isPatient)
-            } onCancelOrGracefulShutdown: {
-                self.disconnect()
-            }
+        let error: MQTTError?
+        if let executor = configuration.environment.executor {
+            error = await withTaskExecutorPreference(executor) { await untilOver(isPatient: isPatient) }
+        } else {
+            error = await untilOver(isPatient: isPatient)
         }
-        await withCheckedContinuation { (done: CheckedContinuation<Void, Never>) in
-            outbox.perform { driver in
-                driver.ended(error)
-                done.resume()
-            }
-        }
-        await closeStore()
         if let error { throw error }
     }
 
-    private func openStore() async -> MQTTError? {
-        guard let store = configuration.durableStore else { return nil }
-        do {
-            let kept = try await KeptSession(opening: store)
-            return await withCheckedContinuation { waiter in
-                outbox.perform { waiter.resume(returning: $0.restore(kept)) }
-            }
-        } catch {
-            return .storeFailed("\(error)")
+    /// Why it is over; nil where that was asked for. This is where an idle client waits: its frames are to be few.
+    private func untilOver(isPatient: Bool) async -> MQTTError? {
+        await withTaskCancellationOrGracefulShutdownHandler {
+            await withCheckedContinuation { over in begin(isPatient: isPatient, over) }
+        } onCancelOrGracefulShutdown: {
+            self.disconnect()
         }
-    }
-
-    private func closeStore() async {
-        guard let store = configuration.durableStore else { return }
-        await withCheckedContinuation { waiter in outbox.perform { $0.finishStoring(waiter) } }
-        await store.close()
-    }
-
-    /// Nil where it was asked to end.
-    private func keepConnected(isPatient: Bool) async -> MQTTError? {
-        if let failure = await openStore() { return failure }
-        return await withCheckedContinuation { over in begin(isPatient: isPatient, over) }
     }
 
     private func begin(isPatient: Bool, _ over: CheckedContinuation<MQTTError?, Never>) {

@@ -210,4 +210,23 @@ import Testing
         client.disconnect()
         try await within("the end") { try await running.value }
     }
+
+    @Test("reconnect() ends the pause before the next attempt")
+    func reconnects() async throws {
+        let server = try await FakeServer()
+        let configuration = MQTTClient.Configuration.test(server.address) {
+            $0.reconnect.delay = .seconds(3_600)
+            $0.reconnect.delayMax = .seconds(3_600)
+        }
+        try await withClient(configuration) { client in
+            let events = client.events
+            let first = try await server.connection()
+            try await first.accept()
+            first.close()
+            for await case .reconnecting in events { break }
+            client.reconnect()
+            try await server.connection().accept()
+            try await client.connected()
+        }
+    }
 }
