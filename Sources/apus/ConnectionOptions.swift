@@ -250,6 +250,10 @@ extension ProtocolVersion: ExpressibleByArgument {
 
     /// As it is given.
     public var defaultValueDescription: String { self == .v5 ? "5" : self == .v3_1_1 ? "3.1.1" : "3.1" }
+    /// For the help, which says them in words.
+    public static var allValueStrings: [String] { [] }
+    /// For the help, which says them in words.
+    public static var allValueDescriptions: [String: String] { [:] }
 }
 
 extension QoS: ExpressibleByArgument {
@@ -261,4 +265,8 @@ extension QoS: ExpressibleByArgument {
 
     /// As it is given.
     public var defaultValueDescription: String { "\(rawValue)" }
+    /// For the help, which says them in words.
+    public static var allValueStrings: [String] { [] }
+    /// For the help, which says them in words.
+    public static var allValueDescriptions: [String: String] { [:] }
 }

@@ -109,10 +109,11 @@ struct MessageFormat: Sendable {
         _ style: PayloadStyle
     ) throws(InvalidPayload) -> [UInt8] {
         let properties = message.properties
+        let nothing = width.padded([], isNumber: true)
         func number(_ value: (some BinaryInteger)?) -> [UInt8] {
-            value.map { width.padded(Array(String($0).utf8), isNumber: true) } ?? []
+            value.map { width.padded(Array(String($0).utf8), isNumber: true) } ?? nothing
         }
-        func text(_ value: String?) -> [UInt8] { value.map { style.shown(width.padded(Array($0.utf8))) } ?? [] }
+        func text(_ value: String?) -> [UInt8] { value.map { style.shown(width.padded(Array($0.utf8))) } ?? nothing }
         switch letter {
         case "C": return text(properties[string: .contentType])
         case "D": return style.shown(properties[binary: .correlationData]?.readableBytesView ?? [])
@@ -123,10 +124,10 @@ struct MessageFormat: Sendable {
         case "J": return Array(try MessageJSON.mosquittoRaw(message, time, isIndented: style.isPretty))
         case "l": return number(message.payload.readableBytes)
         // At QoS 0 there is no packet identifier; others the client library keeps to itself.
-        case "m": return message.qos == .atMostOnce ? number(0) : []
+        case "m": return message.qos == .atMostOnce ? number(0) : nothing
         case "P":
             return style.shown(properties.userProperties.map { "\($0.name):\($0.value)" }.joined(separator: " ").utf8)
-        case "p": return style.shown(width.padded(Array(message.payload.readableBytesView)))
+        case "p": return style.shown(width.padded(Array(message.payload.readableBytesView), isNumber: true))
         case "q": return Array("\(message.qos.rawValue)".utf8)
         case "R": return text(properties[string: .responseTopic])
         case "r": return Array((message.isRetained ? "1" : "0").utf8)
@@ -138,7 +139,7 @@ struct MessageFormat: Sendable {
             }
             return width.padded(digits, isNumber: true)
         // Aliases and subscription identifiers are between the client library and the broker.
-        default: return []
+        default: return nothing
         }
     }
 }

@@ -48,7 +48,8 @@ struct StandardOutput: Sendable {
     static func waitForBrokenPipe() async throws {
         var status = stat()
         guard fstat(STDOUT_FILENO, &status) == 0, [S_IFIFO, S_IFSOCK].contains(status.st_mode & S_IFMT) else {
-            return try await Task.sleep(for: .seconds(Int64.max >> 8))
+            // For as long as the program lasts.
+            return try await Task.sleep(for: .seconds(1 << 30))
         }
         while true {
             try await Task.sleep(for: .milliseconds(200))

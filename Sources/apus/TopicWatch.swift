@@ -68,18 +68,15 @@ actor TopicWatch {
         let now = ContinuousClock.now
         let seconds = max(0.001, (now - ticked) / .seconds(1))
         ticked = now
-        for topic in lines.keys {
-            lines[topic]?.rate = smoothed(topic, seconds)
-            lines[topic]?.since = 0
+        lines = lines.mapValues { line in
+            var line = line
+            let rate = Double(line.since) / seconds
+            // A topic's first second has nothing before it.
+            line.rate = line.since == line.messages ? rate : line.rate * (1 - Self.weight) + rate * Self.weight
+            line.since = 0
+            return line
         }
         try show(now)
-    }
-
-    private func smoothed(_ topic: String, _ seconds: Double) -> Double {
-        guard let line = lines[topic] else { return 0 }
-        let rate = Double(line.since) / seconds
-        // A topic's first second has nothing before it.
-        return line.since == line.messages ? rate : line.rate * (1 - Self.weight) + rate * Self.weight
     }
 
     private func show(_ now: ContinuousClock.Instant) throws {

@@ -1,5 +1,5 @@
 """`apus pub`: every way to give a payload, against our broker and mosquitto, and byte for byte as mosquitto_pub."""
-import signal, subprocess
+import signal, socket, subprocess
 
 import pytest
 
@@ -72,10 +72,8 @@ def test_many_lines_arrive_in_order(server, version, qos):
     topic = f"lines/{version}/{qos}"
     options = ["-h", "127.0.0.1", "-p", server.port, "-V", version]
     with listening(*options, "-t", topic, "-q", qos, "-C", 500) as subscriber:
-        for flag in (["-M", 7], ["--max-inflight", 1], []):
-            done = tool("pub", *options, "-t", topic, "-q", qos, "-l", *flag, input=b"".join(b"%d\n" % n for n in range(500)))
-            assert done.returncode == 0, done
-            break
+        done = tool("pub", *options, "-t", topic, "-q", qos, "-l", "-M", 7, input=b"".join(b"%d\n" % n for n in range(500)))
+        assert done.returncode == 0, done
         assert subscriber.remaining_lines() == [str(n) for n in range(500)]
     assert tool("pub", *options, "-t", topic, "-q", qos, "-l", "--max-inflight", 1, input=b"a\nb\n").returncode == 0
 
@@ -92,13 +90,13 @@ def test_a_line_is_published_when_it_is_there(server):
         publisher.process.stdin.close()
 
 
-def test_an_acknowledgement_that_does_not_come_lasts_until_the_connection_is_lost():
+def test_a_connection_that_is_lost_before_the_acknowledgement_is_1():
     class Silent(Recorder):
         def answer(self, peer, first, body):
             if first >> 4 == 1:
                 super().answer(peer, first, body)
             else:
-                peer.close()
+                peer.shutdown(socket.SHUT_RDWR)
     with Silent() as recorder:
         done = tool("pub", "-h", "127.0.0.1", "-p", recorder.port, "-t", "t", "-m", "x", "-q", 1)
         assert done.returncode == 1 and len(done.stderr.splitlines()) == 1, done

@@ -69,7 +69,7 @@ def test_hexadecimal_and_base64(options, retained, name):
 
 
 FORMATS = ["%%", "%t|%p|%q|%r|%l", "%10t|%-40t|%.3t|%10.3t|%-10.3t|", "%8l|%08l|%-8l|", "%x|%X|%p", "%C|%E|%F|%R|%P|%D|", "%20C|%-20R|%06E|", "@@ \\\\ \\a\\e\\n\\r\\t\\v \\0",
-           "@Y-@m @Z", "%j", "%J", "plain", "%30x|%-30x|%030x|", "%30p|%-30p|"]
+           "@Y-@m @Z", "%j", "%J", "plain", "%100x|%-100x|%0100X|", "%60p|%-60p|%060p|", "%010t|%5.2C|%-8E|%08F|"]
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -88,7 +88,8 @@ def test_formats_are_those_of_mosquitto_sub(options, retained, name, format, ver
             # Between the two a second may pass, which expiry and dates show.
             return re.sub(rb"(00)?(600|59\d)", b"E", output) if b"E" in format.encode() else output
         found = json.loads(output)
-        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}[+-]\d{4}", found.pop("tst"))
+        # That of 2.0.11 has a Z before its offset, which its manual does not have.
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z?[+-]\d{4}", found.pop("tst"))
         found.get("properties", {}).pop("message-expiry-interval", None)
         found.pop("mid", None)
         return found
@@ -175,8 +176,6 @@ def test_it_ends_once_it_has_subscribed(options, name):
 def test_a_session_keeps_what_nobody_has_read(options, name, version):
     session = [*options, "-V", version, "-i", name, "-c", "-q", 1]
     sub(*session, "-t", f"{name}/#", "-E")
-    for n in range(300):
-        pass
     assert tool("pub", *options, "-t", f"{name}/x", "-q", 1, "-l", input=b"".join(b"%d\n" % n for n in range(90))).returncode == 0
     seen = []
     for count in (1, 4, 50, 35):
@@ -225,6 +224,7 @@ def test_who_takes_the_session_over_ends_it(tmp_path):
 # Watching
 
 def test_watch_on_a_terminal_is_a_table_that_stays_and_ends_with_a_summary(options, name):
+    name = "watched" + name.rsplit("-", 1)[1]  # short enough for its column
     with Terminal("sub", *options, "-d", "-t", f"{name}/#", "--watch", rows=8) as terminal:
         terminal.read_until(b"subscribed to")
         for n in range(8):
@@ -240,6 +240,7 @@ def test_watch_on_a_terminal_is_a_table_that_stays_and_ends_with_a_summary(optio
 
 
 def test_watch_in_a_pipe_has_no_colour_and_counts(options, name):
+    name = "watched" + name.rsplit("-", 1)[1]
     with listening(*options, "-t", f"{name}/#", "--watch", "-C", 20, "-q", 1) as subscriber:
         for n in range(20):
             assert tool("pub", *options, "-t", f"{name}/{n % 2}", "-m", str(n), "-q", 1).returncode == 0

@@ -1,5 +1,5 @@
 """The tools as processes: in pipes, under a terminal, against our broker, mosquitto and a server that records."""
-import contextlib, os, pty, select, shutil, signal, socket, struct, subprocess, threading, time
+import contextlib, getpass, os, pty, select, shutil, signal, socket, struct, subprocess, threading, time
 
 from brokers import PROGRAM, ROOT, Broker, free_port, running_with_threads, wait_until
 from programs import Program
@@ -7,6 +7,7 @@ from programs import Program
 MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
 CONFIGURATION = """listener {port} 127.0.0.1
 allow_anonymous {anonymous}
+user {user}
 {more}
 """
 
@@ -16,7 +17,7 @@ def mosquitto(tmp_path, anonymous=True, more=""):
     """A running mosquitto."""
     port = free_port()
     configuration = tmp_path / f"mosquitto-{port}.conf"
-    configuration.write_text(CONFIGURATION.format(port=port, anonymous=str(anonymous).lower(), more=more))
+    configuration.write_text(CONFIGURATION.format(port=port, anonymous=str(anonymous).lower(), user=getpass.getuser(), more=more))
     server = Broker([MOSQUITTO, "-c", str(configuration)], port)
     try:
         server.wait_until_it_listens()

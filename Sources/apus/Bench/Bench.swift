@@ -65,11 +65,11 @@ struct Bench: AsyncParsableCommand {
 
     @Option(
         name: [.customShort("n"), .long],
-        help: "Messages of each publisher; 10000 unless there is a --duration. With sub: of each subscriber."
+        help: "Messages of each publisher; with sub of each subscriber."
     )
     var messages: Int?
 
-    @Option(help: "Seconds to publish, or with sub to listen.")
+    @Option(help: "Seconds to publish, 5 unless there is -n; with sub seconds to listen.")
     var duration: Double?
 
     @Option(name: .shortAndLong, help: "Bytes of payload.")
@@ -176,7 +176,10 @@ struct BenchSettings: Sendable {
     }
 
     /// Of each publisher; nil where time ends it.
-    var messages: Int? { command.messages ?? (command.duration == nil ? 10_000 : nil) }
+    var messages: Int? { command.messages }
+
+    /// Seconds.
+    var duration: Double? { command.duration ?? (command.messages == nil ? 5 : nil) }
 
     /// How often a message arrives.
     var copies: Int {

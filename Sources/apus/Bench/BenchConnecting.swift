@@ -29,7 +29,8 @@ struct BenchConnecting: Sendable {
             while started < total || !tasks.isEmpty {
                 let mayStart = started < total && started - clients.count - failed < settings.command.window
                 if mayStart && !Task.isCancelled {
-                    let due = try await pace.next()
+                    // Cancelled, it starts none any more, and waits for those under way.
+                    guard let due = try? await pace.next() else { continue }
                     let configuration = try settings.command.connection.configuration(number: started)
                     tasks.addTask { await connect(configuration, due) }
                     started += 1

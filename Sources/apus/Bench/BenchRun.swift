@@ -50,7 +50,7 @@ struct BenchRun: Sendable {
     }
 
     private enum Outcome: Sendable {
-        case sent(Int, BenchLatency)
+        case sent(Int, BenchLatency, endedAt: UInt64)
         case received(BenchTracker)
         case over
     }
@@ -64,20 +64,11 @@ struct BenchRun: Sendable {
             subscriptions.append(try await subscriber.client.subscribe(to: filter, qos: settings.command.qos))
             tool.debug("subscribed to \(filter)")
         }
-        let began = ContinuousClock.now
+        let began = BenchPayload.now
         let outcomes = try await measure(publishers, subscriptions)
-        let result = result(outcomes, seconds: (lastProgress.value - began) / .seconds(1))
+        let result = result(outcomes, from: began)
         for client in publishers + subscribers { await client.end() }
         return result
-    }
-
-    /// When something was last sent or received, as the watch sees it.
-    private let lastProgress = LastProgress()
-
-    private final class LastProgress: Sendable {
-        private let instant = Mutex(ContinuousClock.now)
-        var value: ContinuousClock.Instant { instant.withLock { $0 } }
-        func set() { instant.withLock { $0 = .now } }
     }
 
     private func measure(
@@ -140,7 +131,7 @@ struct BenchRun: Sendable {
         }
         let source = BenchPayload.Source(run: settings.run, publisher: UInt32(number))
         let topic = settings.topic(ofPublisher: number)
-        let end = settings.command.duration.map { ContinuousClock.now + .seconds($0) }
+        let end = settings.duration.map { ContinuousClock.now + .seconds($0) }
         var pace = BenchPace(settings)
         var sent = 0
         do {
@@ -162,7 +153,7 @@ struct BenchRun: Sendable {
         } catch MQTTError.cancelled {
             // What was measured so far counts.
         }
-        return .sent(sent, latency.withLock { $0 })
+        return .sent(sent, latency.withLock { $0 }, endedAt: BenchPayload.now)
     }
 
     // MARK: Receiving
@@ -201,7 +192,6 @@ struct BenchRun: Sendable {
             if current != last {
                 last = current
                 lastChange = now
-                lastProgress.set()
             }
             progress.show(began, sent: last.sent, received: last.received)
             let isIdle = now - lastChange > .seconds(settings.command.wait)
@@ -227,12 +217,20 @@ struct BenchRun: Sendable {
 
     // MARK: The result
 
-    private func result(_ outcomes: [Outcome], seconds: Double) -> BenchResult {
-        var result = BenchResult(settings, seconds: seconds)
+    private func result(_ outcomes: [Outcome], from began: UInt64) -> BenchResult {
+        let ended = outcomes.map { outcome in
+            switch outcome {
+            case .sent(_, _, let time): time
+            case .received(let tracker): tracker.lastTime
+            case .over: began
+            }
+        }
+        let nanoseconds = max(began, ended.max() ?? began) - began
+        var result = BenchResult(settings, seconds: Double(nanoseconds) / 1_000_000_000)
         var shared = BenchTracker()
         for outcome in outcomes {
             switch outcome {
-            case .sent(let sent, let latency):
+            case .sent(let sent, let latency, _):
                 result.sent += sent
                 result.latency.add(latency)
             case .received(let tracker) where settings.scenario == .shared: shared.add(tracker)

@@ -44,12 +44,15 @@ struct BenchTracker: Sendable {
     private(set) var latency = BenchLatency()
     /// Messages of somebody else.
     private(set) var foreign = 0
+    /// When the last message came, in the time of payloads.
+    private(set) var lastTime: UInt64 = 0
 
     mutating func record(_ message: BenchPayload?, at now: UInt64) {
         guard let message, streams[message.source, default: Stream()].record(message.sequence) else {
             foreign += 1
             return
         }
+        lastTime = now
         latency.record(nanoseconds: now > message.time ? now - message.time : 0)
     }
 
@@ -58,6 +61,7 @@ struct BenchTracker: Sendable {
         for (source, stream) in other.streams { streams[source, default: Stream()].add(stream) }
         latency.add(other.latency)
         foreign += other.foreign
+        lastTime = max(lastTime, other.lastTime)
     }
 }
 
@@ -75,7 +79,8 @@ struct BenchLatency: Sendable {
 
     /// How often each value was.
     var counts: [[UInt64]] {
-        get { histogram.recordedValues().map { [$0.value, $0.count] } }
+        // The last value stands for all that are counted with it, the longest is known.
+        get { histogram.recordedValues().map { [min($0.value, histogram.maxRecorded), $0.count] } }
         set {
             self = BenchLatency()
             for pair in newValue where pair.count == 2 { _ = histogram.record(pair[0], count: pair[1]) }
@@ -84,6 +89,5 @@ struct BenchLatency: Sendable {
 
     var isEmpty: Bool { histogram.totalCount == 0 }
     var mean: Double { histogram.mean }
-    var max: UInt64 { histogram.max }
     func percentile(_ percentile: Double) -> UInt64 { histogram.valueAtPercentile(percentile) }
 }
