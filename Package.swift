@@ -38,6 +38,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-system.git", from: "1.8.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.13.0"),
         .package(url: "https://github.com/apple/swift-configuration.git", from: "1.4.0", traits: []),
+        .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift.git", from: "0.2.0"),
     ],
     targets: [
         // Pure: no I/O, clock, lock, task.
@@ -102,10 +103,10 @@ let package = Package(
         .executableTarget(
             name: "apus",
             dependencies: [
-                "MQTTServer", "MQTTJournal", "MQTTStore", "MQTTCore", "MQTTPackets", "MQTTSessions", "CApusPlatform",
+                "MQTT", "MQTTServer", "MQTTJournal", "MQTTStore", "MQTTCore", "MQTTPackets", "CApusPlatform",
                 lifecycle, logging, nio, posix,
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
-                .product(name: "_NIOFileSystem", package: "swift-nio"),
+                .product(name: "Histogram", package: "hdrhistogram-swift"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict

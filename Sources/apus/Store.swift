@@ -65,8 +65,7 @@ struct Store: ParsableCommand {
         var directory: String
 
         func run() throws {
-            signal(SIGPIPE, SIG_IGN)
-            var output = LineOutput()
+            var output = StandardOutput()
             let findings = try Store.explaining(directory) {
                 let findings = try JournalTool(directory: directory).dump { try output.print($0) }
                 try output.flush()
@@ -114,34 +113,5 @@ struct Store: ParsableCommand {
         \(summary.sessions) sessions, \(summary.queued) queued, \(summary.retained) retained; \
         \(summary.liveBytes) of \(summary.totalBytes) bytes live
         """
-    }
-}
-
-/// Lines for standard output, many with one write.
-private struct LineOutput {
-    private static let bytesMax = 64 << 10
-
-    private var bytes: [UInt8] = []
-
-    mutating func print(_ line: String) throws {
-        bytes += line.utf8
-        bytes.append(UInt8(ascii: "\n"))
-        if bytes.count >= Self.bytesMax { try flush() }
-    }
-
-    /// Who reads us may have had enough, as `head` does: then it ends without a word.
-    mutating func flush() throws {
-        var at = 0
-        while at < bytes.count {
-            let written = bytes[at...].withUnsafeBytes { write(STDOUT_FILENO, $0.baseAddress, $0.count) }
-            if written < 0 {
-                if errno == EINTR { continue }
-                throw errno == EPIPE
-                    ? ExitCode.success
-                    : CommandFailure("cannot print: \(String(cString: strerror(errno)))") as any Error
-            }
-            at += written
-        }
-        bytes.removeAll(keepingCapacity: true)
     }
 }

@@ -1,24 +1,33 @@
 import ArgumentParser
+import MQTT
 import MQTTPackets
-import MQTTSessions
-import NIOCore
-
-#if canImport(Glibc)
-import Glibc
-#elseif canImport(Darwin)
-import Darwin
-#endif
 
 struct Sub: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Subscribe, and print what comes.",
-        discussion: "Takes the flags of mosquitto_sub for what it can do. Exits with 2 when -W ends it."
+        discussion: """
+            Takes the flags of mosquitto_sub, and the long names of `mqtt sub`. Ends with 1 where the broker refuses the \
+            connection or a subscription, and with 2 when -W ends it. A connection that is lost is made again.
+
+            On a terminal control characters and what is not UTF-8 are escaped; into a pipe bytes go as they came.
+            """
     )
 
     @OptionGroup var connection: ConnectionOptions
 
-    @Option(name: .shortAndLong, help: "A topic filter; several may be given.")
-    var topic: [String]
+    @Option(
+        name: .shortAndLong,
+        parsing: .unconditionalSingleValue,
+        help: "A topic filter; several may be given, also behind the options."
+    )
+    var topic: [String] = []
+
+    @Option(
+        name: [.customShort("T"), .long],
+        parsing: .unconditionalSingleValue,
+        help: "A topic filter whose messages are not shown; several may be given."
+    )
+    var filterOut: [String] = []
 
     @Option(name: .shortAndLong, help: "Quality of service: 0, 1 or 2.")
     var qos: QoS = .atMostOnce
@@ -29,75 +38,142 @@ struct Sub: AsyncParsableCommand {
     @Option(name: [.customShort("W"), .long], help: "End after this many seconds.")
     var timeout: Double?
 
-    @Flag(name: .shortAndLong, help: "Print the topic before the payload.")
-    var verbose = false
+    @Flag(name: [.customShort("E"), .long], help: "End as soon as the broker has granted the subscriptions.")
+    var exitAfterSubscribing = false
+
+    @Flag(name: [.customShort("R"), .long], help: "Do not show messages that were retained.")
+    var noRetained = false
+
+    @Flag(help: "Show messages that were retained, and end with the first that was not.")
+    var retainedOnly = false
+
+    @Flag(help: "Have the broker forget each retained message that comes; -T spares some.")
+    var removeRetained = false
+
+    @OptionGroup(title: "Output") var output: OutputOptions
+
+    @Flag(help: "One line for each topic, with its rate and age, instead of messages; a summary at the end.")
+    var watch = false
+
+    @Argument(help: ArgumentHelp("Topic filters, as with -t.", valueName: "topic"))
+    var words: [String] = []
+
+    var filters: [String] {
+        let given = topic + words
+        return given.isEmpty ? connection.topicOfURL.map { [$0] } ?? [] : given
+    }
 
     func validate() throws {
-        for filter in topic where ParsedFilter(filter) == nil {
+        guard !filters.isEmpty else { throw ValidationError("Give at least one topic filter with -t.") }
+        for filter in filters + filterOut where ParsedFilter(filter) == nil {
             throw ValidationError("\(filter) is not a topic filter.")
         }
         if let count, count < 1 { throw ValidationError("-C is at least 1.") }
         if let timeout, !(timeout > 0 && timeout <= 1_000_000) {
             throw ValidationError("-W is a number of seconds above 0.")
         }
+        if noRetained && retainedOnly { throw ValidationError("-R and --retained-only leave nothing to show.") }
+        if watch && output.isChosen { throw ValidationError("--watch has an output of its own.") }
+        try connection.allowProperties(of: [.connect, .subscribe, .will, .disconnect])
     }
 
     func run() async throws {
-        let isDone = try await withThrowingTaskGroup(of: Bool.self) { tasks in
-            tasks.addTask {
-                try await receive()
-                return true
-            }
-            if let timeout {
-                tasks.addTask {
-                    try await Task.sleep(for: .seconds(timeout))
-                    return false
-                }
-            }
-            let isDone = try await tasks.next() ?? true
-            tasks.cancelAll()
-            return isDone
+        let tool = Tool(options: connection)
+        let watching = watch ? TopicWatch() : nil
+        let ending = try await tool.run(seconds: timeout) {
+            let printer = MessagePrinter(output: output, quiet: connection.quiet, left: count ?? .max)
+            let subscriber = Subscriber(command: self, tool: tool)
+            guard let watching else { return try await subscriber.receive { try await printer.print($0) } }
+            try await watching.showing { try await subscriber.receive { await watching.received($0, atMost: count) } }
         }
-        if !isDone { throw ExitCode(2) }
+        if let watching { try await watching.printSummary() }
+        if ending == .timedOut { throw Tool.timeoutCode }
+    }
+}
+
+/// How messages are printed.
+struct OutputOptions: ParsableArguments {
+    @Flag(name: .shortAndLong, help: "Print the topic before the payload.")
+    var verbose = false
+
+    @Option(
+        name: [.customShort("F"), .long],
+        parsing: .unconditional,
+        help: "A format with the escapes of mosquitto_sub, such as '%I %t %p'.",
+        transform: MessageFormat.init(parsing:)
+    )
+    var format: MessageFormat?
+
+    @Flag(help: "A JSON object a line: timestamp, topic, qos, retain, duplicate, properties, payload.")
+    var json = false
+
+    @Flag(help: "Indent JSON: objects of --json and %j, otherwise payloads that are JSON.")
+    var pretty = false
+
+    @Flag(help: "Print payloads in hexadecimal.")
+    var hex = false
+
+    @Flag(help: "Print payloads in base64.")
+    var base64 = false
+
+    @Flag(name: [.customShort("N"), .long], help: "No end of line behind a message.")
+    var noNewline = false
+
+    var isChosen: Bool { verbose || format != nil || json || pretty || hex || base64 || noNewline }
+
+    func validate() throws {
+        guard [format != nil, json, verbose].count(where: { $0 }) <= 1 else {
+            throw ValidationError("Choose one of -F, --json and -v.")
+        }
+        guard !(hex && base64), !(format != nil && (hex || base64)) else {
+            throw ValidationError("Choose one of -F, --hex and --base64; a format has %x.")
+        }
     }
 
-    private func receive() async throws {
-        try await Connection.with(connection) { connection in
-            try await connection.subscribe(topic.map { Subscribe.Filter($0, SubscriptionOptions(qos: qos)) })
-            var left = count ?? .max
-            while let event = try await connection.next() {
-                switch event {
-                case .subscribed(let suback):
-                    for (filter, reason) in zip(topic, suback.reasonCodes) where reason.isError {
-                        throw CommandFailure("the broker refused the subscription to \(filter): \(reason)")
-                    }
-                case .message(let publish):
-                    try print(publish)
-                    left -= 1
-                    if left == 0 { return }
-                default: continue
-                }
-            }
-            throw CommandFailure("the broker closed the connection")
-        }
+    private var style: PayloadStyle {
+        PayloadStyle(encoding: hex ? .hex : base64 ? .base64 : .raw, isPretty: pretty)
     }
 
-    /// Payload bytes go out unchanged.
-    private func print(_ publish: Publish) throws {
-        var line = ByteBuffer()
-        if verbose { line.writeString(publish.topic + " ") }
-        line.writeImmutableBuffer(publish.payload)
-        line.writeString("\n")
-        let isWritten = line.withUnsafeReadableBytes { bytes in
-            var at = 0
-            while at < bytes.count {
-                let written = write(STDOUT_FILENO, bytes.baseAddress.map { $0 + at }, bytes.count - at)
-                if written < 0 && errno != EINTR { return false }
-                at += max(0, written)
-            }
-            return true
+    func line(_ message: MQTTMessage) throws(InvalidPayload) -> [UInt8] {
+        let style = style
+        var line: [UInt8]
+        if let format {
+            line = try format.line(message, at: WallTime(), style: style)
+        } else if json {
+            line = MessageJSON.object(message, WallTime(), style: style)
+        } else {
+            line = verbose ? style.shown((message.topic + " ").utf8) : []
+            // As mosquitto_sub does, so that what is split at the space has two parts.
+            line += verbose && message.payload.readableBytes == 0 ? Array("(null)".utf8) : style.payload(message)
         }
-        // Who reads us has had enough, as `head` does.
-        if !isWritten { throw ExitCode(0) }
+        if !noNewline { line.append(UInt8(ascii: "\n")) }
+        return line
+    }
+}
+
+/// Prints messages, each as it comes.
+actor MessagePrinter {
+    private let options: OutputOptions
+    private let quiet: Bool
+    private var output = StandardOutput()
+    private var left: Int
+
+    init(output: OutputOptions, quiet: Bool, left: Int = .max) {
+        options = output
+        self.quiet = quiet
+        self.left = left
+    }
+
+    /// Says whether another is wanted.
+    func print(_ message: MQTTMessage) throws -> Bool {
+        guard left > 0 else { return false }
+        do {
+            output.append(try options.line(message))
+            try output.flush()
+        } catch let invalid as InvalidPayload {
+            if !quiet { StandardError.print("Error: \(invalid.explanation)\n") }
+        }
+        left -= 1
+        return left > 0
     }
 }

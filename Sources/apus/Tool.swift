@@ -1,0 +1,183 @@
+import ArgumentParser
+import Logging
+import MQTT
+import UnixSignals
+
+/// How a tool that talks to a broker begins, ends and fails.
+struct Tool: Sendable {
+    enum Ending: Sendable { case done, timedOut, interrupted }
+
+    static let timeoutCode = ExitCode(2)
+    static let interruptedCode = ExitCode(130)
+
+    let options: ConnectionOptions
+
+    /// Does `body`, for at most `seconds`, until SIGINT or SIGTERM, or until nobody reads the output any more. Its
+    /// task is cancelled then, and ends in its own way. An error is told in one sentence.
+    func run(seconds: Double? = nil, _ body: @escaping @Sendable () async throws -> Void) async throws -> Ending {
+        do {
+            return try await withThrowingTaskGroup(of: Ending.self) { tasks in
+                tasks.addTask {
+                    try await body()
+                    return .done
+                }
+                tasks.addTask {
+                    for await _ in await UnixSignalsSequence(trapping: .sigint, .sigterm) { return .interrupted }
+                    throw CancellationError()
+                }
+                tasks.addTask {
+                    try await StandardOutput.waitForBrokenPipe()
+                    return .done
+                }
+                if let seconds {
+                    tasks.addTask {
+                        try await Task.sleep(for: .seconds(seconds))
+                        return .timedOut
+                    }
+                }
+                let ending = try await tasks.next() ?? .done
+                tasks.cancelAll()
+                while true {
+                    // What ends for being cancelled has nothing to tell.
+                    do { if try await tasks.next() == nil { return ending } } catch { continue }
+                }
+            }
+        } catch let code as ExitCode {
+            throw code
+        } catch {
+            throw fail(error)
+        }
+    }
+
+    /// Says why, and gives the exit code.
+    func fail(_ error: any Error) -> ExitCode {
+        if !options.quiet { StandardError.print("Error: \(sentence(error))\n") }
+        switch error as? MQTTError {
+        case .connectTimedOut, .requestTimedOut: return Self.timeoutCode
+        default: return .failure
+        }
+    }
+
+    private func sentence(_ error: any Error) -> String {
+        guard let error = error as? MQTTError else { return "\(error)" }
+        switch error {
+        case .connectFailed(let cause):
+            guard let server = try? options.server else { return error.description }
+            return "cannot connect to \(server.host) port \(server.port): \(cause)"
+        default: return error.description
+        }
+    }
+
+    /// What is not an error and should be known.
+    func note(_ text: String) {
+        if !options.quiet { StandardError.print("\(text)\n") }
+    }
+
+    func debug(_ text: @autoclosure () -> String) {
+        if options.debug { StandardError.print("\(text())\n") }
+    }
+
+    var logger: Logger {
+        guard options.debug else { return Logger(label: "apus") { _ in SwiftLogNoOpLogHandler() } }
+        return LogFormat.text.logger(label: "apus", level: .debug)
+    }
+
+    /// Hands a client to `body` once it is connected, and ends it with DISCONNECT. Where the first attempt to connect
+    /// fails this does. A connection that is lost later is made again, if `reconnects`.
+    ///
+    /// `prepare` is called before the client connects.
+    func withClient<Prepared: Sendable>(
+        _ configuration: MQTTClient.Configuration,
+        reconnects: Bool,
+        prepare: (MQTTClient) -> Prepared,
+        _ body: (MQTTClient, Prepared) async throws -> Void
+    ) async throws {
+        var configuration = configuration
+        if !reconnects { configuration.reconnect = .never }
+        let client = try MQTTClient(configuration, logger: logger)
+        let prepared = prepare(client)
+        let events = client.events
+        // What `body` leaves of its sequences goes when the client has ended, so that nothing is acknowledged unread.
+        try await withThrowingTaskGroup(of: Void.self) { tasks in
+            tasks.addTask { try await client.run() }
+            defer { client.disconnect() }
+            try await begin(client, events, &tasks)
+            try await body(client, prepared)
+            client.disconnect(properties: options.property.properties(of: .disconnect))
+            try await tasks.waitForAll()
+        }
+        withExtendedLifetime(prepared) {}
+    }
+
+    /// The same where nothing is to be prepared.
+    func withClient(
+        _ configuration: MQTTClient.Configuration,
+        reconnects: Bool = false,
+        _ body: (MQTTClient) async throws -> Void
+    ) async throws {
+        try await withClient(
+            configuration,
+            reconnects: reconnects,
+            prepare: { _ in },
+            { client, _ in try await body(client) }
+        )
+    }
+
+    private func begin(
+        _ client: MQTTClient,
+        _ events: AsyncStream<MQTTClient.Event>,
+        _ tasks: inout ThrowingTaskGroup<Void, any Error>
+    ) async throws {
+        for await event in events {
+            tell(event)
+            switch event {
+            case .connected:
+                // A stream has one reader at a time; this one has stopped.
+                tasks.addTask { for await event in events { tell(event) } }
+                return
+            case .disconnected(let error):
+                client.close()
+                throw error
+            default: continue
+            }
+        }
+        throw CancellationError()
+    }
+
+    private func tell(_ event: MQTTClient.Event) {
+        switch event {
+        case .connected(let connection):
+            let session = connection.sessionPresent ? "the session goes on" : "a new session"
+            debug("connected to \(connection.server) as \(connection.clientID), \(session)")
+        case .disconnected(let error): debug("disconnected: \(error)")
+        case .reconnecting(let delay, let attempt):
+            note("The connection was lost; attempt \(attempt) to connect again in \(delay.rounded).")
+        case .subscriptionLost(let filter, let reasonCode):
+            note("The subscription to \(filter) was lost: \(reasonCode).")
+        case .publishFailed(_, let error): debug("not published: \(error)")
+        case .published, .reauthenticated, .closed: break
+        }
+    }
+}
+
+extension Duration {
+    fileprivate var rounded: String { formattedSeconds(self / .seconds(1)) }
+}
+
+/// Seconds with their unit, for the eyes.
+func formattedSeconds(_ seconds: Double) -> String {
+    switch seconds {
+    case ..<0.000_9995: "\(fixed(seconds * 1_000_000, 0)) µs"
+    case ..<0.9995: "\(fixed(seconds * 1_000, seconds < 0.1 ? 2 : 0)) ms"
+    default: "\(fixed(seconds, seconds < 10 ? 2 : 0)) s"
+    }
+}
+
+/// A number with so many digits behind the point.
+func fixed(_ number: Double, _ digits: Int) -> String {
+    let scale = digits == 0 ? 1 : Double((0..<digits).reduce(1) { power, _ in power * 10 })
+    let scaled = (abs(number) * scale).rounded()
+    let sign = number < 0 && scaled > 0 ? "-" : ""
+    let whole = Int(scaled / scale)
+    return digits == 0 ? "\(sign)\(whole)" : "\(sign)\(whole).\(padded(Int(scaled) - whole * Int(scale), digits))"
+}
