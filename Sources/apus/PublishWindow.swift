@@ -36,7 +36,7 @@ struct PublishWindow {
             return
         }
         while outstanding.count >= messagesMax { try await awaitOne() }
-        let id = try client.enqueue(payload, to: topic, qos: qos, retain: retain, properties: properties)
+        let id = try await client.enqueue(payload, to: topic, qos: qos, retain: retain, properties: properties)
         outstanding[id] = mark
     }
 
