@@ -199,7 +199,7 @@ import Testing
             if client.id == "late" { await door.pass() }
             return .accepted
         }
-        let broker = testBroker(hooks: hooks) { $0.connectTimeout = .milliseconds(300) }
+        let broker = testBroker(hooks: hooks) { $0.connectTimeout = .seconds(3) }
         try await withBroker(broker) { _, connect in
             let first = try await connect("c")
             try await first.send(.subscribe(Subscribe(packetID: 1, filters: [Subscribe.Filter("t")])))
@@ -215,7 +215,7 @@ import Testing
             await slow.pass()
             return .accepted
         }
-        let another = testBroker(hooks: hooks) { $0.connectTimeout = .milliseconds(300) }
+        let another = testBroker(hooks: hooks) { $0.connectTimeout = .seconds(3) }
         try await withBroker(another) { _, connect in
             let late = try await connect.transport()
             try await late.sendConnect("late")
