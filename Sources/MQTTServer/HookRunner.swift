@@ -3,7 +3,7 @@ import MQTTCore
 import MQTTPackets
 
 /// Calls hooks, each within its time, and turns what goes wrong into a line in the log and a refusal.
-struct HookRunner: Sendable {
+final class HookRunner: Sendable {
     let hooks: BrokerHooks
     let limits: Limits
     private let timeout: Duration
@@ -35,7 +35,7 @@ struct HookRunner: Sendable {
     ) async -> Outcome<Value> {
         guard !Task.isCancelled else { return .failed }
         let (results, continuation) = AsyncStream.makeStream(of: Outcome<Value>.self)
-        let work = Task {
+        let work = Task { [self] in
             do {
                 continuation.yield(.value(try await body()))
             } catch {
@@ -43,7 +43,7 @@ struct HookRunner: Sendable {
                 continuation.yield(.failed)
             }
         }
-        let timer = Task {
+        let timer = Task { [timeout] in
             do {
                 try await Task.sleep(for: timeout)
                 continuation.yield(.timedOut)

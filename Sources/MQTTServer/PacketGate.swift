@@ -53,6 +53,7 @@ final class PacketGate {
     /// What was decided of the packets in `bytes`, which begin where the core has not handled them yet.
     func look(at bytes: ByteBuffer) -> [PlacedVerdict] {
         guard isAccepted else { return [] }
+        let client = client
         let span = bytes.readableBytesUInt8Span
         while looked < span.count {
             // What cannot be read is for the core to refuse, and nothing behind it is handled.
@@ -61,7 +62,7 @@ final class PacketGate {
             if mustAsk(header.kind) {
                 guard isAnswered else { break }
                 isAnswered = false
-            } else if let verdict = verdict(span, header, bytes) {
+            } else if let verdict = verdict(span, header, client, bytes) {
                 verdicts.append(PlacedVerdict(position: looked, verdict: verdict))
             }
             looked += header.packetBytes
@@ -80,6 +81,7 @@ final class PacketGate {
     private func verdict(
         _ span: Span<UInt8>,
         _ header: FixedHeader,
+        _ client: ClientInfo,
         _ bytes: ByteBuffer
     ) -> PacketVerdict? {
         switch header.kind {
