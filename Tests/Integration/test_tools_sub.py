@@ -68,7 +68,7 @@ def test_hexadecimal_and_base64(options, retained, name):
         assert sub(*options, "-t", name, "-C", 1, "--base64", "-v").split()[1] == base64.b64encode(payload)
 
 
-FORMATS = ["%%", "%t|%p|%q|%r|%l", "%10t|%-40t|%.3t|%10.3t|%-10.3t|", "%8l|%08l|%-8l|", "%x|%X|%p", "%C|%E|%F|%R|%P|%D|", "%20C|%20R|%06E|", "@@ \\\\ \\a\\e\\n\\r\\t\\v \\0",
+FORMATS = ["%%", "%t|%p|%q|%r|%l", "%10t|%-40t|%.3t|%10.3t|%-10.3t|", "%8l|%08l|%-8l|", "%x|%X|%p", "%C|%E|%F|%R|%P|%D|", "%20C|%06E|", "@@ \\\\ \\a\\e\\n\\r\\t\\v \\0",
            "@Y-@m @Z", "%j", "%J", "plain", "%60p|%-60p|%060p|", "%010t|%5.2C|%-8E|%08F|"]
 
 
