@@ -67,6 +67,9 @@ private struct Handler: Sendable {
                 try await client.publish(ByteBuffer(), to: message.topic, qos: .atLeastOnce, retain: true)
             }
             if command.noRetained { return true }
+        } else if command.removeRetained && message.payload.readableBytes == 0 {
+            // What made the broker forget comes back, as to every subscriber.
+            return true
         }
         return try await show(message)
     }

@@ -79,7 +79,7 @@ struct Tool: Sendable {
 
     var logger: Logger {
         guard options.debug else { return Logger(label: "apus") { _ in SwiftLogNoOpLogHandler() } }
-        return LogFormat.text.logger(label: "apus", level: .debug)
+        return LogFormat.text.logger(label: "apus", level: .trace)
     }
 
     /// Hands a client to `body` once it is connected, and ends it with DISCONNECT. Where the first attempt to connect

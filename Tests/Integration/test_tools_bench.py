@@ -70,8 +70,9 @@ def test_several_processes_add_up(options, tmp_path, name):
     assert "processes     2" in table and "sent          400" in table
 
 
-def test_ctrl_c_prints_what_was_measured(options):
-    with Terminal("bench", "p2p", *options, "--rate", 500, "--duration", 60) as terminal:
+@pytest.mark.parametrize("loop", [["--rate", 500], ["--window", 1000]], ids=["open", "closed"])
+def test_ctrl_c_prints_what_was_measured_and_loses_nothing_that_is_under_way(options, loop):
+    with Terminal("bench", "p2p", *options, *loop, "--duration", 60) as terminal:
         terminal.read_until(b"/s)   received ")
         terminal.interrupt()
         output, code = terminal.rest()

@@ -113,6 +113,7 @@ def test_debug_tells_what_happens():
         with Recorder() as recorder:
             done = tool("pub", "-h", "127.0.0.1", "-p", recorder.port, "-i", "me", "-t", "t", "-m", "x", flag)
         assert done.returncode == 0 and b"connected to mqtt://127.0.0.1" in done.stderr and b"as me" in done.stderr
+        assert b"packet=publish" in done.stderr and b"packet=connack" in done.stderr
 
 
 @pytest.mark.parametrize("arguments, said", [

@@ -68,8 +68,8 @@ def test_hexadecimal_and_base64(options, retained, name):
         assert sub(*options, "-t", name, "-C", 1, "--base64", "-v").split()[1] == base64.b64encode(payload)
 
 
-FORMATS = ["%%", "%t|%p|%q|%r|%l", "%10t|%-40t|%.3t|%10.3t|%-10.3t|", "%8l|%08l|%-8l|", "%x|%X|%p", "%C|%E|%F|%R|%P|%D|", "%20C|%-20R|%06E|", "@@ \\\\ \\a\\e\\n\\r\\t\\v \\0",
-           "@Y-@m @Z", "%j", "%J", "plain", "%100x|%-100x|%0100X|", "%60p|%-60p|%060p|", "%010t|%5.2C|%-8E|%08F|"]
+FORMATS = ["%%", "%t|%p|%q|%r|%l", "%10t|%-40t|%.3t|%10.3t|%-10.3t|", "%8l|%08l|%-8l|", "%x|%X|%p", "%C|%E|%F|%R|%P|%D|", "%20C|%06E|", "@@ \\\\ \\a\\e\\n\\r\\t\\v \\0",
+           "@Y-@m @Z", "%j", "%J", "plain", "%60p|%-60p|%060p|", "%010t|%5.2C|%-8E|%08F|"]
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -94,6 +94,12 @@ def test_formats_are_those_of_mosquitto_sub(options, retained, name, format, ver
         found.pop("mid", None)
         return found
     assert comparable(ours) == comparable(theirs.stdout)
+
+
+def test_widths_of_hexadecimal_and_of_what_is_not_there(options, retained, name):
+    # mosquitto_sub 2.0.11 cuts the former and leaves out the latter, where its manual says that a width is the least.
+    retained(name, b"\xab\xcd")
+    assert sub(*options, "-t", name, "-C", 1, "-F", "%6x|%-6x|%06X|%2x|%-3C|%3R|") == b"  abcd|abcd  |00ABCD|abcd|   |   |\n"
 
 
 def test_times_in_formats(options, retained, name):
@@ -158,7 +164,7 @@ def test_without_messages_that_were_retained_and_with_them_alone(options, retain
 def test_retained_messages_are_removed(options, retained, name):
     for n in range(3):
         retained(f"{name}/{n}", b"%d" % n)
-    assert sorted(sub(*options, "-t", f"{name}/#", "-T", f"{name}/1", "--remove-retained", "-C", 2).split()) == [b"0", b"2"]
+    assert sorted(sub(*options, "-t", f"{name}/#", "-T", f"{name}/1", "--remove-retained", "-W", 1, code=2).split(b"\n")) == [b"", b"0", b"2"]
     assert sub(*options, "-t", f"{name}/#", "-W", 1, code=2) == b"1\n"
 
 

@@ -29,6 +29,7 @@ final class BenchCounts: Sendable {
     let sent = Atomic(0)
     let received = Atomic(0)
     let sendingEnded = Atomic(false)
+    let isInterrupted = Atomic(false)
 }
 
 /// A measurement with publishers and subscribers.
@@ -71,32 +72,45 @@ struct BenchRun: Sendable {
         return result
     }
 
+    /// Interrupted, it publishes nothing more, and waits for what is under way.
     private func measure(
         _ publishers: [BenchClient],
         _ subscriptions: [MQTTSubscription]
     ) async throws -> [Outcome] {
+        let receiving = Task { await receive(subscriptions) }
+        let publishing = Task { try await publish(publishers) }
+        return try await withTaskCancellationHandler {
+            let sent = await publishing.result
+            counts.sendingEnded.store(true, ordering: .relaxed)
+            if case .failure = sent { receiving.cancel() }
+            let received = await receiving.value
+            return try sent.get() + received
+        } onCancel: {
+            counts.isInterrupted.store(true, ordering: .relaxed)
+            publishing.cancel()
+        }
+    }
+
+    private func publish(_ publishers: [BenchClient]) async throws -> [Outcome] {
         try await withThrowingTaskGroup(of: Outcome.self) { tasks in
+            for (number, publisher) in publishers.enumerated() {
+                tasks.addTask { try await publish(publisher.client, number) }
+            }
+            return try await tasks.reduce(into: []) { $0.append($1) }
+        }
+    }
+
+    private func receive(_ subscriptions: [MQTTSubscription]) async -> [Outcome] {
+        await withTaskGroup(of: Outcome.self) { tasks in
             for subscription in subscriptions { tasks.addTask { await receive(subscription) } }
             tasks.addTask {
                 await watch()
                 return .over
             }
-            for (number, publisher) in publishers.enumerated() {
-                tasks.addTask { try await publish(publisher.client, number) }
-            }
             var outcomes: [Outcome] = []
-            var publishing = publishers.count
-            while let outcome = try await tasks.next() {
+            for await outcome in tasks {
                 outcomes.append(outcome)
-                switch outcome {
-                case .sent:
-                    publishing -= 1
-                    if publishing == 0 { counts.sendingEnded.store(true, ordering: .relaxed) }
-                case .over: tasks.cancelAll()
-                case .received:
-                    // One that has all it was to get, or has lost its connection: the watch finds out.
-                    continue
-                }
+                if case .over = outcome { tasks.cancelAll() }
             }
             return outcomes
         }
@@ -205,6 +219,7 @@ struct BenchRun: Sendable {
 
     private func isOver(_ last: (sent: Int, received: Int), isIdle: Bool, _ elapsed: Duration) -> Bool {
         if settings.scenario == .sub {
+            if counts.isInterrupted.load(ordering: .relaxed) { return true }
             if let duration = settings.command.duration { return elapsed > .seconds(duration) }
             if let messages = settings.command.messages, last.received >= messages * settings.subscribers {
                 return true
