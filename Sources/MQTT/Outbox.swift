@@ -119,6 +119,10 @@ final class Outbox: Sendable {
                 case .wait: return (canWait ? .full : .refused(.queueFull), nil)
                 case .refuseNewest: return (.refused(.queueFull), nil)
                 case .dropOldest:
+                    // Older ones are with the loop, which drops them for those that it takes.
+                    guard state.publications.count >= limits.messagesMax || state.bytes >= limits.bytesMax else {
+                        break
+                    }
                     dropped = state.publications.popFirst()
                     state.bytes -= dropped?.bytesHeld ?? 0
                 }

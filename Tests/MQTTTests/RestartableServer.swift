@@ -56,6 +56,8 @@ final class RestartableServer {
         process.standardError = FileHandle.nullDevice
         try process.run()
         self.process = process
+        // One that is ended before it has read what it has kept may keep nothing.
+        try await withClient(.test(address)) { _ = try await $0.connected() }
     }
 
     func stop() async throws {
