@@ -32,7 +32,8 @@ def test_the_client_library_with_mosquitto(tmp_path):
 
 
 # It writes its database when it is asked to end, and so keeps its promises over that.
-LASTING = CONFIGURATION + "persistence true\npersistence_location {dir}/\nmax_packet_size 100000\n"
+# As the user that runs the tests, who may write there.
+LASTING = CONFIGURATION + "user root\npersistence true\npersistence_location {dir}/\nmax_packet_size 100000\n"
 APUS = f"{ROOT}/.build/release/apus serve --port {{port}} --data {{dir}}/data --log-level error"
 
 
