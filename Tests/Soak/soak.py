@@ -137,6 +137,9 @@ class Soak:
         for what in ("messages received", "takeovers", "died", "stalls", "closed by the broker"):
             self.check(self.numbers[what] > 0, f"the load showed nothing: {what}: 0")
         for cause, count in self.after_load.drops.items():
+            # These are the doing of a program that the broker is part of.
+            if cause in ("cleared", "not-forwarded"):
+                continue
             self.check(count > 0, f"the load showed nothing: no message was dropped for {cause}")
         peak = max(self.memory.samples) / MIB
         self.check(peak <= RESIDENT_MIB_MAX, f"the broker's memory came to {peak:.0f} MiB; {RESIDENT_MIB_MAX} are the ceiling")
