@@ -155,6 +155,10 @@ extension BrokerCore {
             let entry = sessions[s].state.outbound[number]
             guard let message = entry.message else { continue }
             finish(number, s)
+            guard message.expiresAt > now else {
+                drop(.expired, s, bytes: message.view.payload.count, of: message)  // [MQTT-3.3.2-5]
+                continue
+            }
             guard let shared = tree.group(id: entry.group),
                 let member = selectMember(shared, for: message, qos: entry.qos)
             else {
