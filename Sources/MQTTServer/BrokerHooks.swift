@@ -224,7 +224,7 @@ public struct AuthenticationRequest: Sendable {
     public let credentials: Credentials?
 }
 
-/// What `enhancedAuthentication` says.
+/// What `enhancedAuthentication` says. Data has at most 65,535 bytes; more is as if the hook had failed.
 public enum AuthenticationStep: Sendable {
     /// AUTH with this data asks the client for more. `state` comes with what it answers.
     case challenge(ByteBuffer?, state: (any Sendable)? = nil)

@@ -115,7 +115,12 @@ extension HookRunner {
             isAgain: exchange.connect == nil,
             credentials: exchange.connect.flatMap { Credentials($0.connect) }
         )
-        switch await call("enhancedAuthentication", for: client, { try await hook(known, request) }) {
+        let outcome = await call("enhancedAuthentication", for: client) {
+            let step = try await hook(known, request)
+            guard step.data?.readableBytes ?? 0 <= 65_535 else { throw AuthenticationDataTooLong() }
+            return step
+        }
+        switch outcome {
         case .value(.challenge(let data, let state)):
             exchange.state = state
             let properties = properties(exchange.method, data)
@@ -145,7 +150,21 @@ extension HookRunner {
     private func properties(_ method: String, _ data: ByteBuffer?) -> Properties {
         var properties = Properties()
         properties[string: .authenticationMethod] = method
-        if let data, data.readableBytes <= 65_535 { properties[binary: .authenticationData] = data }
+        properties[binary: .authenticationData] = data
         return properties
+    }
+}
+
+/// What the hook gave does not fit into a packet.
+private struct AuthenticationDataTooLong: Error, CustomStringConvertible {
+    var description: String { "authentication data has at most 65,535 bytes" }
+}
+
+extension AuthenticationStep {
+    fileprivate var data: ByteBuffer? {
+        switch self {
+        case .challenge(let data, _), .accepted(let data, _, _): data
+        case .rejected: nil
+        }
     }
 }
