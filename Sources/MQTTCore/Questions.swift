@@ -82,7 +82,8 @@ package enum PacketVerdict: Sendable {
     case refused(ReasonCode)
     /// Another packet of the same kind stands for it; a PUBLISH in the coding of 5.0, without an alias.
     case replaced(ByteBuffer)
-    case answered(Answer)
+    /// Kept apart: it is large, and rare.
+    indirect case answered(Answer)
 }
 
 /// The same for the packet that begins at a position of a burst.

@@ -27,8 +27,8 @@ extension JournalLog {
     /// Whether there is more that is over than what is live, and some segments.
     var isCompactionDue: Bool {
         guard compactionFailure == nil else { return false }
-        let total = index.totalBytes
-        return total > 2 * index.liveBytes + 2 * options.segmentBytes
+        let total = segmentsBytes
+        return total > 2 * index.liveBytes + options.segmentBytes
             || index.segments.count > 32 + 4 * total / options.segmentBytes
     }
 

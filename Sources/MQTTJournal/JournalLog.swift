@@ -250,7 +250,7 @@ package final class JournalLog {
     private func takeSpare(_ bytes: Int, reserve: Slot?) throws(FileError) -> (Spare, Slot?) {
         if let spare = take(\.next, bytes) { return (spare, \.next) }
         do throws(FileError) {
-            return (try setAside(max(options.segmentBytes, bytes)), nil)
+            return (try setAside(max(segmentBytes, bytes)), nil)
         } catch let error where error.isFull {
             guard let reserve, let spare = take(reserve, bytes) else { throw error }
             isFull = true
@@ -278,19 +278,40 @@ package final class JournalLog {
         return Spare(name: name, file: file, capacity: bytes)
     }
 
+    private var drainReserveBytes: Int { max(options.segmentBytes, options.reserveBytes) }
+
+    /// The size of a file for batches. With what copies of it take beyond, it is a segment.
+    private var segmentBytes: Int { max(4_096, options.segmentBytes - options.segmentBytes / 64 - 4_096) }
+
+    /// What all files take, with what is set aside.
+    package var diskBytes: Int {
+        [next, compactionReserve, drainReserve].reduce(segmentsBytes) { $0 + ($1?.capacity ?? 0) }
+    }
+
+    /// What all segments take, with what is not used yet of the current one.
+    var segmentsBytes: Int {
+        index.totalBytes + (index.segments.last.map { hasCurrent ? $0.capacity - $0.end : 0 } ?? 0)
+    }
+
+    /// What they are to take at most: three times what is live, and four segments.
+    private var diskBytesMax: Int {
+        3 * index.liveBytes + 4 * options.segmentBytes + drainReserveBytes - options.segmentBytes
+    }
+
     /// Sets the files aside that will be needed, as far as there is room, and those first without which a full disk does
     /// not heal.
     package func prepare() throws {
         guard !hasFailed else { return }
         do throws(FileError) {
             // Copies come in more batches than what they are copied from.
-            let largest = index.segments.reduce(options.segmentBytes) { max($0, $1.end) }
+            let largest = index.segments.reduce(segmentBytes) { max($0, $1.end) }
             let isWhole = try fill(\.compactionReserve, largest + largest / 64 + 4_096)
-            guard try fill(\.drainReserve, max(options.segmentBytes, options.reserveBytes)), isWhole else {
+            guard try fill(\.drainReserve, drainReserveBytes), isWhole else {
                 isFull = true
                 return
             }
-            if next == nil { next = try setAside(options.segmentBytes) }
+            // What is over goes first. A disk that was full is to have room for more than what is set aside.
+            if next == nil, isFull || diskBytes + segmentBytes <= diskBytesMax { next = try setAside(segmentBytes) }
             isFull = isRefusing
         } catch let error where error.isFull {
             // It is tried again after the next batch.

@@ -44,7 +44,7 @@ struct QueueSimulationTests {
             // PUBREL has not come: the client holds the packet identifier, which the new session gives again.
             try world.connect(reader, cleanStart: true)
             while !reader.current.isEmpty { try world.move() }
-            try world.connect(reader)
+            try world.connect(reader, cleanStart: false)
             try world.comeToRest()
             world.subscribe(reader, to: "t", .exactlyOnce)
             try world.comeToRest()

@@ -98,7 +98,7 @@ final class World {
         client.requested = [:]
         // Who has forgotten its session goes on asking for a new one until it has been told that it has one.
         if cleanStart == true { client.owesCleanStart = true }
-        client.session.connectionBegan(cleanStart: client.owesCleanStart ? true : cleanStart)
+        client.session.connectionBegan(cleanStart: cleanStart ?? (client.owesCleanStart ? true : nil))
         flush(client)
     }
 
