@@ -14,11 +14,13 @@ extension BrokerCore {
         statistics.publishReceived &+= 1
         connections[c].publishReceived &+= 1
         statistics.publishBytesReceived &+= UInt64(view.payload.count)
-        guard view.needsRewriting else { return try publishReceived(bytes, view, expiresAt: expiry(nil), c) }
+        guard view.needsRewriting else {
+            return try publishReceived(bytes, view, expiresAt: expiry(nil, waited: heldTime), c)
+        }
         if view.hasSubscriptionIdentifiers {
             throw .protocolError("subscription identifier in a PUBLISH to the server")  // [MQTT-3.3.4-6]
         }
-        let expiresAt = expiry(view.messageExpiryInterval)
+        let expiresAt = expiry(view.messageExpiryInterval, waited: heldTime)
         let topic = try resolveAlias(bytes, view, c)
         // What is left is laid out as if it had come without alias and expiry.
         var rewritten = topic
@@ -35,15 +37,15 @@ extension BrokerCore {
         try publishReceived(rewritten.span, flat, expiresAt: expiresAt, c)
     }
 
-    /// When a message expires that came now with this interval, or without one.
+    /// When a message expires that came with this interval, or without one, so long before.
     @inline(__always)
-    func expiry(_ interval: UInt32?) -> Int64 {
+    func expiry(_ interval: UInt32?, waited: Int64 = 0) -> Int64 {
         let most = limits.messageExpiryMax
         guard let seconds = interval.map({ min(Int($0), most) }) ?? (most == Limits.never ? nil : most) else {
             return .max
         }
         // One that expires at once still reaches those who can be sent it at once.
-        return now + max(1, Int64(seconds) * 1_000 - heldTime)  // [MQTT-3.3.2-6]
+        return now + max(1, Int64(seconds) * 1_000) - waited  // [MQTT-3.3.2-6]
     }
 
     /// The topic, from the packet or from its alias, which is resolved before anything else is decided.
@@ -113,11 +115,25 @@ extension BrokerCore {
             statistics.publishRefused &+= 1
             return reason
         }
+        if expiresAt <= now { return expire(bytes, view) }
         let message = configuration.tellsPublished ? makeAccepted(bytes, view, expiresAt: expiresAt, s) : nil
         let outcome = route(bytes, view, expiresAt: expiresAt, publisher: s, existing: message)
         if outcome.isTakenByNone { return .quotaExceeded }
         if message != nil { accepted = message }
         return outcome.isMatched ? .success : .noMatchingSubscribers
+    }
+
+    /// It waited for room for longer than it lasts, and nobody gets it any more [MQTT-3.3.2-5]. What its topic had before
+    /// is not the last message either.
+    private mutating func expire(_ bytes: Span<UInt8>, _ view: PublishView) -> ReasonCode {
+        let topic = bytes.extracting(view.topic)
+        if view.isRetained, retained.remove(topic) != nil {
+            change(.retainedCleared(topic: topic.string(in: 0..<topic.count)))
+        }
+        // Nobody knows how many copies it would have been.
+        statistics.copiesRouted &+= 1
+        drop(.expired, -1, bytes: view.payload.count)
+        return .success
     }
 
     /// Why a PUBLISH is not routed, whoever would get it.

@@ -11,8 +11,8 @@ public struct JournalConfiguration: Sendable {
 
     /// When a commit returns.
     public var durability = Durability.synced
-    /// The size of a file of the journal, in bytes, at least 4,096. Three times as much is taken even where nothing is
-    /// stored, and `reserveBytes`.
+    /// The size of a file of the journal, in bytes, at least 4,096. All files together take at most four times as much,
+    /// and three times what is live; and what `reserveBytes` is beyond a file.
     public var segmentBytes: Int = 64 << 20
     /// Bytes that are set aside so that sessions can still drain where the disk is full; at least a segment is.
     ///

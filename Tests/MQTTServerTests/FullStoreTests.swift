@@ -63,6 +63,33 @@ import Testing
         }
     }
 
+    @Test("The time that a PUBLISH waits counts for its expiry [MQTT-3.3.2-5], [MQTT-3.3.2-6]")
+    func expiry() async throws {
+        try await withFullStore {
+            let subscriber = try await $0("subscriber", expiry: 60)
+            try await subscriber.subscribe("t", .atLeastOnce)
+            return subscriber
+        } _: { trial, subscriber in
+            let publisher = try await trial.connect()
+            for (id, seconds) in [(UInt16(1), UInt32(10)), (2, 30)] {
+                var publish = Publish(topic: "t", payload: ByteBuffer(), qos: .atLeastOnce, packetID: id)
+                publish.properties[integer: .messageExpiryInterval] = seconds
+                try await publisher.send(.publish(publish))
+            }
+            try await publisher.ping()
+            try await trial.connect.clock.advance(by: .seconds(12))
+            try await trial.become(full: false)
+            for id in UInt16(1)...2 {
+                #expect(try await publisher.next() == .puback(Acknowledgement(packetID: id)))
+            }
+            let received = try await subscriber.next()
+            guard case .publish(let publish) = received else { return Issue.record("\(received)") }
+            #expect(publish.properties[integer: .messageExpiryInterval] == 18)
+            try await subscriber.ping()
+            #expect(trial.broker.statistics.dropped[.expired] == 1)
+        }
+    }
+
     @Test("What makes room goes on behind a PUBLISH that waits: PUBACK, PUBREL")
     func draining() async throws {
         try await withFullStore { connect in
