@@ -107,7 +107,7 @@ struct RulesTests {
             Repository.File(path: "x.md", text: "text\n```swift\n\(code)\n```\n"),
             Repository.File(path: "x.swift", text: self.comment("```swift\n\(code)\n```")),
         ] {
-            #expect(Rules.uncompiledCode(file, compiled: [Self.compiled]).count == 1)
+            #expect(Rules.uncompiledCode(file, compiled: [Rules.lines(Self.compiled)]).count == 1)
         }
     }
 
@@ -123,7 +123,7 @@ struct RulesTests {
             Repository.File(path: "x.md", text: text),
             Repository.File(path: "x.swift", text: self.comment(text)),
         ] {
-            #expect(Rules.uncompiledCode(file, compiled: [Self.compiled]) == [])
+            #expect(Rules.uncompiledCode(file, compiled: [Rules.lines(Self.compiled)]) == [])
         }
     }
 

@@ -51,7 +51,7 @@ struct TidyTests {
     @Test("the Swift code of documents and comments stands in files that are compiled")
     func codeOfDocuments() {
         let compiled = ["Sources", "Examples", "Tests", "Benchmarks"].flatMap {
-            Repository.files(in: $0, withSuffix: ".swift")
+            Repository.files(in: $0, withSuffix: ".swift").map(Rules.lines)
         }
         let documents = Repository.files(withSuffix: ".md") + Repository.files(in: "Sources", withSuffix: ".swift")
         #expect(documents.contains { !Rules.blocks(of: "swift", in: $0).isEmpty })
