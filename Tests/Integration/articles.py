@@ -21,16 +21,19 @@ class Block:
 
 
 def blocks(document):
+    return parsed((ROOT / document).read_text())
+
+
+def parsed(text):
     """The ```sh blocks of a document; a ```text block right behind one is its output."""
     found, last_end = [], None
-    text = (ROOT / document).read_text()
     for fence in re.finditer(r"^```(\w*)\n(.*?)^```\n?", text, re.M | re.S):
         if fence[1] == "sh":
             found.append(Block(text.count("\n", 0, fence.start()) + 1, fence[2]))
             last_end = fence.end()
         elif fence[1] == "text":
             assert last_end is not None and not text[last_end:fence.start()].strip(), \
-                f"{document}: output that is not behind its commands:\n{fence[2]}"
+                f"output that is not behind its commands:\n{fence[2]}"
             found[-1].output = fence[2]
     return found
 
@@ -91,7 +94,7 @@ class Shell:
         status = self.process.stdout.readline()
         printed = output.read_text()
         assert status == ("1\n" if fails else "0\n"), f"`{command}` has {'not ' if fails else ''}failed: {status}{printed}"
-        if re.match(r"apus serve .*&$", command):
+        if re.match(r"\S*apus serve .*&$", command):
             wait_until(lambda: self.network.listens_on(PORT), 15, f"`{command}` listens: {printed}")
         return printed
 
