@@ -25,7 +25,6 @@ APUS_BENCH := $(APUS) serve --port {port} --data {dir} --log-level error
 APUS_CRASH := $(APUS) serve --port {port} --data {dir} --log-level error
 PYTHON := .venv/bin/python
 SWIFT_PATHS := $(wildcard Package.swift Sources Tests Fuzz Benchmarks Examples)
-DOC_TARGETS := MQTTServer MQTT
 COMPUTING := SimulationTests|MQTTStoreTests|MQTTJournalTests
 TEST_PACKAGES := git=git mosquitto mosquitto-clients nodejs node-mqtt iproute2 strace=strace
 
@@ -120,8 +119,8 @@ bench: ## the same load for Apus and mosquitto, side by side; BENCH=… for opti
 	swift build -c release --product apus
 	Benchmarks/peer/compare --ours '$(APUS_BENCH) --threads 1' --peer 'default=$(APUS_BENCH)' --markdown .build/bench.md $(BENCH)
 
-bench-table: bench ## the same, written into README.md
-	Benchmarks/tables README.md bench=.build/bench.md
+bench-table: bench ## the same, written into the article about performance
+	Benchmarks/tables Sources/MQTTServer/MQTTServer.docc/Performance.md bench=.build/bench.md
 
 .PHONY: bench-client
 bench-client: ## the client library beside MQTT.js, and how much memory 10,000 idle clients take
@@ -168,7 +167,7 @@ growth-packages:
 growth-build:
 	swift build -c release
 
-.PHONY: lint format docs docs-tables clean
+.PHONY: lint format docs docs-tables docs-pictures clean
 lint: ## check the format of all Swift files and the syntax of all scripts
 	swift format lint --strict --parallel --recursive $(SWIFT_PATHS)
 	@for script in Scripts/* .ci/run; do \
@@ -178,15 +177,17 @@ lint: ## check the format of all Swift files and the syntax of all scripts
 format: ## format all Swift files in place
 	swift format --in-place --parallel --recursive $(SWIFT_PATHS)
 
-docs: ## the documentation of the libraries, into .build-docs/site
-	@mkdir -p .build-docs/site
-	@for target in $(DOC_TARGETS); do \
-	    APUS_DOCS=1 swift package --scratch-path .build-docs --allow-writing-to-directory .build-docs/site \
-	        generate-documentation --target $$target --output-path .build-docs/site/$$target --disable-indexing || exit 1; \
-	done
+docs: build ## the documentation of the libraries, into .build-docs/site; a warning is a failure
+	@Scripts/install-packages python3=python3
+	@Scripts/docs
 
-docs-tables: build ## write anew what documents take from the code
-	APUS_WRITE_DOCS=1 swift test -c release --skip-build --filter DocumentationTests
+docs-tables: build test-packages ## write anew what documents take from the code
+	APUS_WRITE_DOCS=1 swift test -c release --skip-build --filter MQTTServerTests.DocumentationTests
+	$(PYTHON) Tests/Conformance/document.py
+
+docs-pictures: build ## draw the pictures of README.md anew
+	@Scripts/install-packages python3=python3
+	Scripts/pictures
 
 clean: ## remove what was built and the Python environment; data stays
 	rm -rf .build .build-fuzz .build-docs .build-asan .build-tsan .venv

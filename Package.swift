@@ -152,6 +152,20 @@ let package = Package(
             swiftSettings: strict
         ),
         // Examples, which see what is public and nothing more.
+        .executableTarget(
+            name: "hub",
+            dependencies: ["MQTTServer"],
+            path: "Examples/Hub",
+            packageAccess: false,
+            swiftSettings: strict
+        ),
+        .target(
+            name: "Articles",
+            dependencies: ["MQTT", "MQTTServer", "MQTTJournal", posix],
+            path: "Examples/Articles",
+            packageAccess: false,
+            swiftSettings: strict
+        ),
         .target(
             name: "CustomStore",
             dependencies: ["MQTTStore", "MQTTPackets", nio],
@@ -357,10 +371,6 @@ if Context.environment["APUS_ARCHIVE"] != nil {
             swiftSettings: strict
         ),
     ]
-}
-
-if Context.environment["APUS_DOCS"] != nil {
-    package.dependencies.append(.package(url: "https://github.com/swiftlang/swift-docc-plugin.git", from: "1.4.0"))
 }
 
 // Micro-benchmarks. Without its traits the package needs no interposed allocator.

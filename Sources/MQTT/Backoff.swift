@@ -1,6 +1,6 @@
 /// How a client comes back after a connection was lost.
 public struct ReconnectPolicy: Sendable, Hashable {
-    /// Before the first attempt.
+    /// The pause before the first attempt after a connection was lost.
     public var delay = Duration.seconds(1)
     /// The delay doubles with each attempt, up to this.
     public var delayMax = Duration.seconds(60)
@@ -11,7 +11,7 @@ public struct ReconnectPolicy: Sendable, Hashable {
     /// Whether a server that has refused a client for good is asked again: for credentials that are made afresh.
     public var retriesRefusals = false
 
-    /// Without end.
+    /// A policy that tries for ever.
     public init() {}
 
     /// A client that is lost once its connection is.

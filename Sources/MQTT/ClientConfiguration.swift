@@ -6,7 +6,7 @@ extension MQTTClient {
     public struct Configuration: Sendable {
         /// Tried in turn, one with each attempt. At least one.
         public var servers: [ServerAddress]
-        /// What is spoken.
+        /// The version of the protocol that is spoken; a server that does not know it refuses the connection.
         public var version = ProtocolVersion.v5
         /// Empty lets the server assign one; before 5.0 the client makes one up then, and keeps it.
         public var clientID = ""
@@ -73,11 +73,11 @@ extension MQTTClient {
 
     /// How long a session outlives its connection.
     public enum SessionExpiry: Sendable, Hashable {
-        /// Not at all.
+        /// The session ends with its connection.
         case withConnection
-        /// Whole seconds.
+        /// It is kept for so many whole seconds, up to 4,294,967,294.
         case after(Duration)
-        /// For ever.
+        /// It is kept for ever.
         case never
 
         var seconds: UInt32 {
@@ -95,19 +95,19 @@ extension MQTTClient {
         public enum Policy: Sendable, Hashable {
             /// `publish` waits for room; `enqueue` throws.
             case wait
-            /// It throws.
+            /// `publish` and `enqueue` throw `MQTTError.queueFull`.
             case refuseNewest
             /// The oldest that was not sent makes room.
             case dropOldest
         }
 
-        /// How many.
+        /// Messages, 1 or more.
         public var messagesMax = 10_000
-        /// Their bytes and what is kept beside them.
+        /// Bytes of their payloads and topics and of what is kept beside them, 1 or more.
         public var bytesMax = 16 << 20
         /// How long a message may wait for a connection; nil is as long as it takes.
         public var ageMax: Duration?
-        /// At the limit.
+        /// What happens to a message that finds the queue full.
         public var policy = Policy.wait
         /// A message on which the connection breaks so many times in a row, without an answer to it and with nothing else
         /// under way, is given up: a server that takes offence at it would never take any other. Nil is never.
@@ -126,11 +126,11 @@ public struct ConnectionAttempt: Sendable {
     public let number: Int
     /// The next of the list.
     public var server: ServerAddress
-    /// What CONNECT will say.
+    /// The user name that CONNECT will have; nil is none.
     public var userName: String?
-    /// What CONNECT will say.
+    /// The password that CONNECT will have; nil is none.
     public var password: ByteBuffer?
-    /// What CONNECT will say.
+    /// The will that CONNECT will have; nil is none.
     public var will: Will?
 }
 

@@ -8,13 +8,13 @@ extension MQTTClient {
         public let clientID: String
         /// Whether the server had the session (section 3.2.2.1.1).
         public let sessionPresent: Bool
-        /// Those of CONNACK.
+        /// Those of CONNACK (section 3.2.2.3): what the server supports, and its limits.
         public let properties: Properties
-        /// Where it leads.
+        /// The server that it leads to.
         public let server: ServerAddress
     }
 
-    /// How things stand.
+    /// Whether there is a connection.
     public enum ConnectionState: Sendable, Hashable {
         /// `run()` was not called yet, or a connection was lost and the next attempt has not begun.
         case disconnected

@@ -4,7 +4,7 @@ import FoundationEssentials
 import Foundation
 #endif
 
-/// Payloads as JSON.
+/// Payloads as JSON, by Foundation's coders.
 public struct JSONPayloadCoder: PayloadCoder {
     /// JSON with Foundation's defaults.
     public init() {}

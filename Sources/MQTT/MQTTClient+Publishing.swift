@@ -9,6 +9,10 @@ extension MQTTClient {
     /// that was not sent is taken back; one that was may arrive still.
     ///
     /// - Parameters:
+    ///   - payload: of any content; the packet is no larger than the server takes.
+    ///   - topic: a topic name without wildcards (section 4.7).
+    ///   - qos: no higher than the server's Maximum QoS.
+    ///   - retain: whether it becomes the topic's retained message; an empty payload clears that (section 3.3.1.3).
     ///   - properties: those of PUBLISH in 5.0 (section 3.3.2.3); left out before.
     /// - Returns: the server's code: success, or that nobody has subscribed.
     /// - Throws: `publishRefused` where the server does not take the message, `invalidArgument` where it is none, and

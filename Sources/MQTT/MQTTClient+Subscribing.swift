@@ -34,6 +34,8 @@ extension MQTTClient {
     /// from a second message of the same content: then each sequence gets all copies, rather than that one is lost.
     ///
     /// - Parameters:
+    ///   - subscriptions: the filters, each with its options; shared ones too.
+    ///   - acknowledging: when a message of QoS 1 or 2 is acknowledged: as it is taken, or by hand.
     ///   - properties: user properties of SUBSCRIBE in 5.0 (section 3.8.2.1).
     /// - Throws: `subscriptionRefused` where the server refuses a filter; then none of them is left.
     public func subscribe(

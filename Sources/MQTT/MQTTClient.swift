@@ -67,7 +67,7 @@ public final class MQTTClient: Service {
     /// A client of the server that the URL names: `mqtt://user:password@host:1883`.
     public convenience init(_ url: String) throws(MQTTError) { try self.init(Configuration(url)) }
 
-    /// How things stand.
+    /// Whether there is a connection now. `events` tells of changes.
     public var connectionState: ConnectionState { status.connection }
 
     /// What happens from now on. Each call gives a stream of its own, which keeps the 256 newest events for a reader

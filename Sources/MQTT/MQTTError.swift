@@ -14,7 +14,7 @@ public enum MQTTError: Error, Sendable, Hashable {
     case refused(ReasonCode, Properties)
     /// The server ended the connection with DISCONNECT (section 3.14).
     case disconnected(ReasonCode, Properties)
-    /// The connection broke.
+    /// The connection broke, with the cause in words.
     case connectionLost(String)
     /// The server did not answer PINGREQ in time.
     case keepAliveTimedOut
@@ -32,7 +32,7 @@ public enum MQTTError: Error, Sendable, Hashable {
     case dropped
     /// The message waited longer than it may.
     case expired
-    /// The message was removed.
+    /// The message was taken back with `removePublish`.
     case removed
     /// The connection has broken on the message too often (`QueueLimits.attemptsMax`). The server may have it.
     case attemptsExhausted

@@ -2,7 +2,7 @@
 public struct ServerAddress: Sendable, Hashable {
     /// A name or an IP address.
     public var host: String
-    /// 1 to 65,535.
+    /// The TCP port, 1 to 65,535.
     public var port: Int
     /// Sent with CONNECT, unless the configuration has another.
     public var userName: String?

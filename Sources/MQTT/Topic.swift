@@ -21,7 +21,7 @@ public struct Topic<Payload: Codable & Sendable>: Sendable {
     }
 
     private let levels: [Level]
-    /// How payloads are written.
+    /// What payloads are written and read with.
     public let coder: any PayloadCoder
 
     /// A pattern that is no topic with placeholders for whole levels, or has one name twice, is a programmer error.
@@ -89,9 +89,9 @@ public struct Topic<Payload: Codable & Sendable>: Sendable {
 public struct TypedMessage<Payload: Codable & Sendable>: Sendable {
     /// The value, or why the payload is none.
     public let payload: Result<Payload, any Error>
-    /// The placeholders' values.
+    /// The level that stands for each placeholder, by the name of that.
     public let values: [String: String]
-    /// As it came.
+    /// The message as it came, with its bytes.
     public let message: MQTTMessage
 }
 

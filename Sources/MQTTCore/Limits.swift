@@ -1,89 +1,90 @@
-/// What clients can make the broker spend, at most. `Limits.table` says what each limit is and what happens at it.
+/// What clients can make the broker spend, at most, each by its name in `apus serve --limit`. The table of the article
+/// Limits and back-pressure has the defaults and says what happens at each.
 ///
 /// Bytes are memory held, not payload length. A limit of 0 that concerns all clients together is a share of this
 /// machine's memory, which the broker fills in when it starts.
 public struct Limits: Sendable {
-    /// Open at the same time, with or without CONNECT.
+    /// Connections open at the same time, with or without CONNECT: `connections`.
     public var connectionsMax = 100_000
-    /// Connections that have not sent CONNECT yet.
+    /// Connections that have not sent CONNECT yet: `connects-pending`.
     public var connectsPendingMax = 10_000
-    /// Of a CONNECT packet.
+    /// Bytes of a CONNECT packet: `connect-bytes`.
     public var connectBytesMax = 128 << 10
-    /// Of a PUBLISH.
+    /// Bytes of a PUBLISH packet, which 5.0 clients are told: `packet-bytes`.
     public var packetBytesMax = 16 << 20
-    /// Of a SUBSCRIBE or UNSUBSCRIBE.
+    /// Bytes of a SUBSCRIBE or UNSUBSCRIBE packet: `subscribe-bytes`.
     public var subscribeBytesMax = 1 << 20
-    /// Of any other packet that a client sends.
+    /// Bytes of any other packet that a client sends: `control-bytes`.
     public var controlBytesMax = 64 << 10
-    /// Of a client identifier.
+    /// Bytes of a client identifier: `client-id-bytes`.
     public var clientIDBytesMax = 1_024
-    /// Of a topic name or filter.
+    /// Bytes of a topic name or filter: `topic-bytes`.
     public var topicBytesMax = 65_535
-    /// Of a topic name or filter.
+    /// Levels of a topic name or filter: `topic-levels`.
     public var topicLevelsMax = 128
-    /// Topic filters of one SUBSCRIBE or UNSUBSCRIBE.
+    /// Topic filters of one SUBSCRIBE or UNSUBSCRIBE: `filters`.
     public var filtersMax = 10_000
-    /// Of one session.
+    /// Subscriptions of one session: `subscriptions`.
     public var subscriptionsMax = 100_000
-    /// Shared subscriptions of one session.
+    /// Shared subscriptions of one session: `shared-subscriptions`.
     public var sharedSubscriptionsMax = 100
-    /// Levels of all filters of one session.
+    /// Levels of all filters of one session: `tree-nodes`.
     public var treeNodesMax = 50_000
-    /// Bytes that one session's subscriptions hold.
+    /// Bytes that one session's subscriptions hold: `subscription-bytes`.
     public var subscriptionBytesMax = 64 << 20
-    /// Bytes that all subscriptions hold.
+    /// Bytes that all subscriptions hold: `subscription-bytes-in-all`.
     public var subscriptionBytesInAllMax = 0
-    /// Sessions, connected or not.
+    /// Sessions, connected or not: `sessions`.
     public var sessionsMax = 1_000_000
-    /// Seconds that a session outlives its connection.
+    /// Seconds that a session outlives its connection, which 5.0 clients are told: `session-expiry`.
     public var sessionExpiryMax = 4_294_967_295
-    /// Seconds that a message lives.
+    /// Seconds that a message lives: `message-expiry`.
     public var messageExpiryMax = 4_294_967_295
-    /// Of one will, with its topic and properties.
+    /// Bytes of one will, with its topic and properties: `will-bytes`.
     public var willBytesMax = 128 << 10
-    /// Of all wills.
+    /// Bytes of all wills: `will-bytes-in-all`.
     public var willBytesInAllMax = 0
-    /// PUBLISH packets of QoS 1 and 2 without their final answer, from one 5.0 connection.
+    /// PUBLISH packets of QoS 1 and 2 without their final answer, from one 5.0 connection: `receive-maximum`.
     public var receiveMaximum = 100
-    /// Topic aliases that a 5.0 client may use, and that the broker uses where the client lets it.
+    /// Topic aliases that a 5.0 client may use, and the broker where the client lets it: `topic-aliases`.
     public var topicAliasMaximum = 32
-    /// PUBLISH packets of QoS 1 and 2 sent to a connection and not yet acknowledged by it.
+    /// PUBLISH packets of QoS 1 and 2 that one connection has been sent and has not acknowledged: `in-flight`.
     public var inFlightMax = 100
-    /// Bytes of these.
+    /// Bytes of these: `in-flight-bytes`.
     public var inFlightBytesMax = 64 << 20
-    /// Messages that wait for one session, in memory only.
+    /// Messages that wait for one session, in memory only: `queued-messages`.
     public var queuedMessagesMax = 100_000
-    /// Bytes that wait for one session, in memory only.
+    /// Bytes that wait for one session, in memory only: `queued-bytes`.
     public var queuedBytesMax = 64 << 20
-    /// Bytes that wait for all these sessions.
+    /// Bytes that wait for all these sessions: `queued-bytes-in-all`.
     public var queuedBytesInAllMax = 0
-    /// Messages that wait for one session of which the store has them.
+    /// Messages that wait for one session of which the store has them: `stored-messages`.
     public var storedMessagesMax = 1_000_000
-    /// Bytes that wait for one such session.
+    /// Bytes that wait for one such session: `stored-bytes`.
     public var storedBytesMax = 1 << 30
-    /// Bytes of memory that the messages of all such sessions take.
+    /// Bytes of memory that the messages of all such sessions take: `windows-in-all`.
     public var windowBytesInAllMax = 64 << 20
-    /// Messages retained.
+    /// Retained messages: `retained-messages`.
     public var retainedMessagesMax = 1_000_000
-    /// Bytes of these.
+    /// Bytes of these: `retained-bytes`.
     public var retainedBytesMax = 0
-    /// Bytes that wait to be written to one connection.
+    /// Bytes that wait to be written to one connection: `send-buffer`.
     public var sendBufferBytesMax = 8 << 20
-    /// Bytes that wait to be written, above which a connection's QoS 1 and 2 messages stay in the queue.
+    /// Bytes that wait to be written, above which a connection's QoS 1 and 2 stay in the queue: `send-buffer-paced`.
     public var sendBufferBytesPaced = 256 << 10
-    /// Bytes that a client does not take, above which it is not read from.
+    /// Bytes that a client does not take, above which it is not read from: `send-buffer-unread`.
     public var sendBufferBytesUnread = 1 << 20
-    /// Bytes that wait to be written to all connections.
+    /// Bytes that wait to be written to all connections: `send-buffers-in-all`.
     public var sendBufferBytesInAllMax = 0
-    /// Bytes of the topics that one connection's aliases stand for.
+    /// Bytes of the topics that one connection's aliases stand for: `topic-alias-bytes`.
     public var topicAliasBytesMax = 16 << 10
-    /// Bytes of all packets that have come in part.
+    /// Bytes of all packets that have come in part: `receive-buffers`.
     public var receiveBufferBytesInAllMax = 0
-    /// Bytes of one connection's publishes that wait for a commit.
+    /// Bytes of one connection's publishes that wait for a commit: `uncommitted-bytes`.
     public var uncommittedBytesMax = 4 << 20
-    /// Bytes of all changes that wait for a commit.
+    /// Bytes of all changes that wait for a commit: `uncommitted-bytes-in-all`.
     public var uncommittedBytesInAllMax = 40 << 20
-    /// Deliveries of one turn.
+    /// Deliveries of one turn: `deliveries`.
     public var deliveriesPerTurn = 5_000
 
     /// The defaults.

@@ -74,7 +74,7 @@ public struct SessionQueue: Sendable, Equatable {
 
 /// Figures of the whole broker. What is counted is counted since its start.
 public struct Statistics: Sendable, Equatable {
-    /// Milliseconds.
+    /// Milliseconds since the start.
     public internal(set) var uptime: Int64 = 0
 
     // MARK: Clients
@@ -89,24 +89,24 @@ public struct Statistics: Sendable, Equatable {
     public internal(set) var sessionsExpired: UInt64 = 0
     /// Connections of any kind, now.
     public internal(set) var connections = 0
-    /// Connections that were accepted.
+    /// Connections that were accepted, with or without CONNECT.
     public internal(set) var sockets: UInt64 = 0
     /// Connections that a limit turned away.
     public internal(set) var socketsRefused: UInt64 = 0
-    /// CONNECT packets.
+    /// CONNECT packets, those that were refused among them.
     public internal(set) var connects: UInt64 = 0
 
     // MARK: Traffic
 
-    /// Packets of any kind.
+    /// Packets of any kind that clients have sent.
     public internal(set) var packetsReceived: UInt64 = 0
     /// Packets of any kind, handed to the transport.
     public internal(set) var packetsSent: UInt64 = 0
-    /// Bytes of whole packets.
+    /// Bytes of whole packets that clients have sent.
     public internal(set) var bytesReceived: UInt64 = 0
     /// Bytes handed to the transport.
     public internal(set) var bytesSent: UInt64 = 0
-    /// PUBLISH packets.
+    /// PUBLISH packets that clients have sent.
     public internal(set) var publishReceived: UInt64 = 0
     /// Bytes of their payloads.
     public internal(set) var publishBytesReceived: UInt64 = 0
@@ -139,11 +139,11 @@ public struct Statistics: Sendable, Equatable {
 
     // MARK: What is held now
 
-    /// Subscriptions.
+    /// Topic filters that sessions have subscribed to, each session's counted by itself.
     public internal(set) var subscriptions = 0
     /// Those among them that are shared.
     public internal(set) var sharedSubscriptions = 0
-    /// Bytes that they hold.
+    /// Bytes that all subscriptions hold.
     public internal(set) var subscriptionBytes = 0
     /// Nodes of the tree of subscriptions.
     public internal(set) var treeNodes = 0

@@ -14,6 +14,7 @@ extension MQTTBroker {
     ///
     /// - Parameters:
     ///   - filter: may be that of a shared subscription, `$share/group/filter`.
+    ///   - options: as a client's; QoS 2 becomes 1.
     ///   - count: messages that are handed over before the reader has taken them.
     /// - Throws: `invalidTopic`, or `quotaExceeded` where there are too many connections or sessions.
     public func subscribe(

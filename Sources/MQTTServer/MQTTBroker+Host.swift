@@ -13,6 +13,9 @@ extension MQTTBroker {
     /// below `$SYS`.
     ///
     /// - Parameters:
+    ///   - payload: at most what `packet-bytes` of the limits leaves for it.
+    ///   - topic: a topic name without wildcards (section 4.7).
+    ///   - qos: what it is published with; a receiver gets it with the QoS of its subscription at most.
     ///   - retain: whether it becomes the topic's retained message; an empty payload clears that.
     ///   - properties: those of PUBLISH in 5.0 (section 3.3.2.3); an alias or a subscription identifier has no place here.
     /// - Throws: where it is not taken. What waited for a commit when the broker was ended may have been committed.
@@ -136,7 +139,10 @@ extension MQTTBroker {
 
     /// Ends the connection of a client. A 5.0 client is told the reason, and its will is sent.
     ///
-    /// - Parameter reason: one that DISCONNECT of a server may have (section 3.14.2.1).
+    /// - Parameters:
+    ///   - clientID: that of CONNECT, or the one that was assigned.
+    ///   - reason: one that DISCONNECT of a server may have (section 3.14.2.1).
+    ///   - explanation: the reason string; the reason's name unless it is given.
     /// - Returns: whether there was a connection.
     @discardableResult
     public func disconnect(

@@ -8,8 +8,8 @@ extension BrokerConfiguration {
     ///
     /// Keys are named as the long options of `apus serve`: `host`, `port`, `threads`, `connect-timeout`, `drain-time` and
     /// `sys-interval` (seconds), `max-keep-alive`, `response-information`, `queue-policy`, `client-topics`, `broker-id`,
-    /// `log-packets`; beside them `hook-timeout` (seconds); and `limit.` with the name of any limit in `docs/limits.md`, as
-    /// in `limit.queued-messages`. A reader cannot tell what keys there are: one that is misspelt goes unseen.
+    /// `log-packets`; beside them `hook-timeout` (seconds); and `limit.` with the name of any limit of `apus serve`, as in
+    /// `limit.queued-messages`. A reader cannot tell what keys there are: one that is misspelt goes unseen.
     ///
     /// - Throws: a `SettingError` for the first value that is not what its key takes.
     public init(reader: ConfigReader) throws(SettingError) {

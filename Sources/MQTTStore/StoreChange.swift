@@ -10,6 +10,7 @@ public enum StoreChange: Sendable {
     case sessionBegan(incarnation: UInt64, clientID: String, expiryInterval: UInt32)
     /// The interval, in seconds, counts from the end of the connection.
     case sessionExpiryChanged(incarnation: UInt64, expiryInterval: UInt32)
+    /// A client has resumed the session: its expiry interval does not run any more.
     case sessionConnected(incarnation: UInt64)
     /// At this time of the broker, in milliseconds.
     case sessionDisconnected(incarnation: UInt64, at: Int64)
@@ -20,6 +21,7 @@ public enum StoreChange: Sendable {
 
     /// Takes the place of an earlier subscription to the same filter.
     case subscribed(StoredSubscription, incarnation: UInt64)
+    /// The subscription to this filter is gone.
     case unsubscribed(incarnation: UInt64, filter: String)
 
     /// A message was queued for a session. Changes that follow one another may be about the same `Message` object, which
@@ -34,16 +36,19 @@ public enum StoreChange: Sendable {
     /// This packet identifier is not to be given to a message of the session any more.
     case retired(incarnation: UInt64, packetID: UInt16)
 
-    /// A publisher's QoS 2 packet identifier was received, or released.
+    /// A publisher's QoS 2 packet identifier was received: a PUBLISH with it is the same message again.
     case packetReceived(incarnation: UInt64, packetID: UInt16)
+    /// It was released by PUBREL: a PUBLISH with it is a new message.
     case packetReleased(incarnation: UInt64, packetID: UInt16)
 
     /// Takes the place of the topic's retained message.
     case retained(StoredRetained)
+    /// The topic has no retained message any more.
     case retainedCleared(topic: String)
 
     /// Takes the place of an earlier replay of the same filter.
     case replay(StoredReplay, incarnation: UInt64)
+    /// The session has all that the filter's replay was to bring.
     case replayEnded(incarnation: UInt64, filter: String)
     /// The retained message of this topic has been queued before its turn, for all replays up to this sequence. An empty
     /// topic forgets all of these.

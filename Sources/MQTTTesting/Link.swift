@@ -113,8 +113,11 @@ public final class Link: Sendable {
 
     /// The next packet of a kind, behind the last one that was found so; others are passed over. It may have come before.
     ///
-    /// - Parameter limit: in the machine's time, which goes on while the test's stands still. Beyond it the error's text
-    ///   has the transcript.
+    /// - Parameters:
+    ///   - kind: the packet's.
+    ///   - direction: the way that it goes; nil is either.
+    ///   - limit: in the machine's time, which goes on while the test's stands still. Beyond it the error's text has the
+    ///     transcript.
     @discardableResult
     public func next(
         _ kind: PacketKind,

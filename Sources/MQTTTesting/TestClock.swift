@@ -47,6 +47,7 @@ public final class TestClock: Clock {
     ///
     /// - Parameters:
     ///   - limit: by this clock, live at most a minute. Beyond it `TestingError` is thrown, whether or not `body` returns.
+    ///   - body: waits for something that time brings about.
     public func letTimePass<Value: Sendable>(
         upTo limit: Duration = .seconds(3_600),
         while body: @escaping @Sendable () async throws -> Value

@@ -19,7 +19,10 @@ import NIOCore
 ///   - world: `.live` runs the same test over real sockets and in real time.
 ///   - threads: event loops. In memory they share one thread.
 ///   - store: what the broker keeps messages in.
+///   - hooks: what clients may do; everything unless given.
+///   - logger: what the broker logs to; nothing is logged unless given.
 ///   - configure: changes the configuration, which listens at one port of loopback.
+///   - body: the test, with the broker and a way to make clients and links.
 public func withBroker(
     _ world: TestWorld = .inMemory,
     threads: Int = 2,

@@ -1,7 +1,7 @@
 """Every statement that binds a server has a test that names it, or a row in excused.tsv that says why none is possible."""
 import collections
 
-import statements
+import document, statements
 
 VERSION = None
 
@@ -26,3 +26,7 @@ def test_each_excuse_is_for_one_statement_that_exists_and_gives_a_reason():
     excuses = statements.excused()
     assert not [row for row in excuses if row[:2] not in statements.rows() or not row[2].strip()]
     assert not [id for id, count in collections.Counter(row[:2] for row in excuses).items() if count > 1]
+
+
+def test_the_article_says_what_is_tested_and_what_is_not():
+    assert document.ARTICLE.read_text() == document.text(), "make docs-tables writes it anew"

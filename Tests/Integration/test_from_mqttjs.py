@@ -1,4 +1,4 @@
-"""docs/from-mqttjs.md: no name of MQTT.js is missing, and no name of ours is made up."""
+"""The article From MQTT.js: no name of MQTT.js is missing, and no name of ours is made up."""
 import re
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 
 from brokers import ROOT
 
-TABLE = ROOT / "docs" / "from-mqttjs.md"
+TABLE = ROOT / "Sources" / "MQTT" / "MQTT.docc" / "FromMQTTjs.md"
 TYPES = Path("/usr/share/nodejs/mqtt/types/lib")
 SOURCES = [ROOT / "Sources" / module for module in ("MQTT", "MQTTPackets", "MQTTStore", "MQTTJournal")]
 

@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-/// docs/embedding.md: its code is compiled, its names exist, and nothing of aedes and mosca is missing.
+/// The articles Embedding and From aedes and mosca: their names exist, and nothing of aedes and mosca is missing.
 @Suite struct EmbeddingTests {
     private static let root = URL(filePath: #filePath)
         .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
@@ -10,13 +10,8 @@ import Testing
         try String(contentsOf: Self.root.appending(path: path), encoding: .utf8)
     }
 
-    /// Lines without their indentation.
-    private func lines(_ text: some StringProtocol) -> String {
-        text.split(separator: "\n").map { $0.trimmingCharacters(in: .whitespaces) }.joined(separator: "\n")
-    }
-
-    private func rows(_ heading: String) throws -> [[String]] {
-        let document = try read("docs/embedding.md")
+    private func rows(_ heading: String, of article: String = "FromAedesAndMosca") throws -> [[String]] {
+        let document = try read("Sources/MQTTServer/MQTTServer.docc/\(article).md")
         let section = try #require(document.components(separatedBy: "\n## ").first { $0.hasPrefix(heading) })
         return section.split(separator: "\n").filter { $0.hasPrefix("|") }.dropFirst(2).map { row in
             row.split(separator: "|").map { $0.trimmingCharacters(in: .whitespaces) }
@@ -69,11 +64,11 @@ import Testing
 
     @Test("each name of ours in the tables stands in code that is compiled")
     func ownNames() throws {
-        let code = try read("Tests/MQTTServerTests/EmbeddingSnippets.swift")
+        let code = try read("Tests/MQTTServerTests/EmbeddingNames.swift")
         for row in try rows("From aedes") + rows("From mosca") {
             for name in names(row[1]) { #expect(stands(name, in: code), "\(name)") }
         }
-        for row in try rows("Events") {
+        for row in try rows("Events", of: "Embedding") {
             for name in names(row[0]) { #expect(stands("BrokerEvent.\(name)", in: code), "\(name)") }
         }
     }
@@ -83,18 +78,6 @@ import Testing
         let name = name.hasSuffix("()") ? String(name.dropLast(2)) : name
         return code.ranges(of: name).contains { range in
             range.upperBound == code.endIndex || !(code[range.upperBound].isLetter || code[range.upperBound] == "(")
-        }
-    }
-
-    @Test("the code of the document is compiled")
-    func code() throws {
-        let code = lines(try read("Tests/MQTTServerTests/EmbeddingSnippets.swift"))
-        let blocks = try read("docs/embedding.md").components(separatedBy: "```swift\n").dropFirst()
-        #expect(blocks.count == 3)
-        for block in blocks {
-            let end = try #require(block.range(of: "```"))
-            let wanted = lines(block[..<end.lowerBound].replacing("import MQTTServer\n", with: ""))
-            #expect(code.contains(wanted), "\(wanted)")
         }
     }
 }

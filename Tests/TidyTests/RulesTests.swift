@@ -90,4 +90,45 @@ struct RulesTests {
         #expect(Rules.missingFiles(document, exists: { _ in true }, swiftFiles: ["b.swift", "c.swift"]) == [])
         #expect(Rules.unmentioned(["MQTTCore", "MQTT"], in: document) == ["x.md: does not mention the module MQTT"])
     }
+
+    private static let compiled = Repository.File(
+        path: "y.swift",
+        text: "import A\n\nenum E {\n    static func f() {\n        let x = 1\n\n        if x { }\n    }\n}\n"
+    )
+
+    @Test(
+        "code that is not compiled is caught",
+        arguments: [
+            "let x = 2", "import B\n\nlet x = 1", "let x = 1\nif x { }", "let x = 1\n\n    if x { }", "x = 1", "",
+        ]
+    )
+    func uncompiled(code: String) {
+        for file in [
+            Repository.File(path: "x.md", text: "text\n```swift\n\(code)\n```\n"),
+            Repository.File(path: "x.swift", text: self.comment("```swift\n\(code)\n```")),
+        ] {
+            #expect(Rules.uncompiledCode(file, compiled: [Rules.lines(Self.compiled)]).count == 1)
+        }
+    }
+
+    @Test(
+        "code that is compiled is left alone, and so is what is no Swift",
+        arguments: [
+            "```swift\nlet x = 1\n```", "```swift\nimport A\n\nlet x = 1\n\nif x { }\n```", "```sh\nlet y\n```",
+            "```\nlet y\n```\nlet z",
+        ]
+    )
+    func compiled(text: String) {
+        for file in [
+            Repository.File(path: "x.md", text: text),
+            Repository.File(path: "x.swift", text: self.comment(text)),
+        ] {
+            #expect(Rules.uncompiledCode(file, compiled: [Rules.lines(Self.compiled)]) == [])
+        }
+    }
+
+    private func comment(_ text: String) -> String {
+        text.split(separator: "\n", omittingEmptySubsequences: false).map { $0.isEmpty ? "    ///" : "    /// \($0)" }
+            .joined(separator: "\n") + "\nfunc g() {}\n"
+    }
 }

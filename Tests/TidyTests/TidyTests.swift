@@ -47,4 +47,14 @@ struct TidyTests {
         #expect(!modules.isEmpty)
         #expect(Rules.unmentioned(modules, in: document) == [])
     }
+
+    @Test("the Swift code of documents and comments stands in files that are compiled")
+    func codeOfDocuments() {
+        let compiled = ["Sources", "Examples", "Tests", "Benchmarks"].flatMap {
+            Repository.files(in: $0, withSuffix: ".swift").map(Rules.lines)
+        }
+        let documents = Repository.files(withSuffix: ".md") + Repository.files(in: "Sources", withSuffix: ".swift")
+        #expect(documents.contains { !Rules.blocks(of: "swift", in: $0).isEmpty })
+        #expect(documents.flatMap { Rules.uncompiledCode($0, compiled: compiled) } == [])
+    }
 }

@@ -2,8 +2,11 @@
 public struct SubscriptionOptions: Sendable, Hashable {
     /// When a new subscription is sent the retained messages of its topics.
     public enum RetainHandling: UInt8, Sendable, Hashable {
+        /// At each SUBSCRIBE, also for a filter that the session has already.
         case always = 0
+        /// Where the session did not have the filter.
         case ifNew = 1
+        /// Only messages that are published from then on.
         case never = 2
     }
 

@@ -2,32 +2,62 @@ import NIOCore
 
 /// The properties of MQTT 5.0 (section 2.2.2.2). The raw value is the identifier on the wire.
 public enum PropertyIdentifier: UInt8, Sendable, Hashable, CaseIterable {
+    /// Of PUBLISH and the will: 0 where the payload is bytes, 1 where it is UTF-8 (section 3.3.2.3.2).
     case payloadFormatIndicator = 1
+    /// Of PUBLISH and the will: seconds after which a message is not delivered any more (section 3.3.2.3.3).
     case messageExpiryInterval = 2
+    /// Of PUBLISH and the will: what the payload is, a MIME type as a rule (section 3.3.2.3.9).
     case contentType = 3
+    /// Of PUBLISH and the will: the topic for the response (section 3.3.2.3.5).
     case responseTopic = 8
+    /// Of PUBLISH and the will: bytes that tell the requester which request a response answers (section 3.3.2.3.6).
     case correlationData = 9
+    /// Of SUBSCRIBE, and of the PUBLISH packets that it brings: 1 to 268,435,455 (section 3.8.2.1.2).
     case subscriptionIdentifier = 11
+    /// Of CONNECT, CONNACK and DISCONNECT: seconds that a session outlives its connection; 4,294,967,295 is for ever
+    /// (section 3.1.2.11.2).
     case sessionExpiryInterval = 17
+    /// Of CONNACK: the client identifier that the server has chosen for a client without one (section 3.2.2.3.7).
     case assignedClientIdentifier = 18
+    /// Of CONNACK: seconds, which the client uses instead of the keep alive that it asked for (section 3.2.2.3.14).
     case serverKeepAlive = 19
+    /// Of CONNECT, CONNACK and AUTH: the name of the enhanced authentication (section 4.12).
     case authenticationMethod = 21
+    /// Of CONNECT, CONNACK and AUTH: bytes whose meaning is the method's (section 4.12).
     case authenticationData = 22
+    /// Of CONNECT: 0 or 1, whether packets other than PUBLISH, CONNACK and DISCONNECT may have reason strings and user
+    /// properties (section 3.1.2.11.7).
     case requestProblemInformation = 23
+    /// Of the will: seconds between the end of the connection and the will (section 3.1.3.2.2).
     case willDelayInterval = 24
+    /// Of CONNECT: 0 or 1, whether CONNACK is to have response information (section 3.1.2.11.6).
     case requestResponseInformation = 25
+    /// Of CONNACK: what a client is to base its response topics on (section 3.2.2.3.15).
     case responseInformation = 26
+    /// Of CONNACK and DISCONNECT: another server that the client may use (section 4.11).
     case serverReference = 28
+    /// Of acknowledgements, CONNACK, DISCONNECT and AUTH: the reason in words, for people (section 4.13).
     case reasonString = 31
+    /// Of CONNECT and CONNACK: how many publications of QoS 1 and 2 the other end may have unacknowledged, 1 to 65,535
+    /// (section 3.1.2.11.3).
     case receiveMaximum = 33
+    /// Of CONNECT and CONNACK: the highest topic alias that the other end may use (section 3.1.2.11.5).
     case topicAliasMaximum = 34
+    /// Of PUBLISH: a number that stands for the topic on this connection, from 1 (section 3.3.2.3.4).
     case topicAlias = 35
+    /// Of CONNACK: 0 or 1, the highest QoS that the server takes; 2 where it is absent (section 3.2.2.3.4).
     case maximumQoS = 36
+    /// Of CONNACK: 0 or 1, whether the server has retained messages; absent, it has (section 3.2.2.3.5).
     case retainAvailable = 37
+    /// Of every packet but the pings: a name and a value, which may come several times (section 2.2.2.2).
     case userProperty = 38
+    /// Of CONNECT and CONNACK: bytes of the largest packet that this end takes, above 0 (section 3.1.2.11.4).
     case maximumPacketSize = 39
+    /// Of CONNACK: 0 or 1, whether filters may have wildcards; absent, they may (section 3.2.2.3.11).
     case wildcardSubscriptionAvailable = 40
+    /// Of CONNACK: 0 or 1, whether there are subscription identifiers; absent, there are (section 3.2.2.3.12).
     case subscriptionIdentifierAvailable = 41
+    /// Of CONNACK: 0 or 1, whether there are shared subscriptions; absent, there are (section 3.2.2.3.13).
     case sharedSubscriptionAvailable = 42
 
     /// What a value looks like on the wire.
@@ -108,9 +138,13 @@ package enum PropertyPlace: UInt8, Sendable {
 public struct Property: Sendable, Hashable {
     /// What a value is: a number of any width, a string, bytes, or the two strings of a user property.
     public enum Value: Sendable, Hashable {
+        /// A number of one, two or four bytes, or a variable byte integer, as the identifier has it.
         case integer(UInt32)
+        /// UTF-8 without U+0000, at most 65,535 bytes (section 1.5.4).
         case string(String)
+        /// At most 65,535 bytes (section 1.5.6).
         case binary(ByteBuffer)
+        /// Name and value of a user property, each a string as above (section 1.5.7).
         case pair(String, String)
     }
 

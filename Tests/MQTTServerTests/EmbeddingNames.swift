@@ -1,39 +1,7 @@
 import MQTTServer
-import NIOPosix
 
-/// The code of docs/embedding.md, and each thing that its tables name. It is compiled, and not run.
-enum EmbeddingSnippets {
-    static func tenLines() async throws {
-        let broker = MQTTBroker()
-        async let running: Void = broker.run()
-        for await event in broker.events {
-            switch event {
-            case .clientConnected(let client): print("+ \(client.id)")
-            case .published(let message, by: let client?):
-                print("\(client.id) → \(message.topic): \(message.payloadString)")
-            default: continue
-            }
-        }
-        try await running
-    }
-
-    static func hostCode(_ broker: MQTTBroker) async throws {
-        try await broker.publish("30", to: "/temperature", qos: .atLeastOnce, retain: true)
-        try await broker.publish("for you alone", to: "news", qos: .atLeastOnce, clientID: "meter-17")
-
-        for await message in try await broker.subscribe(to: "sensors/#", qos: .atLeastOnce) {
-            print(message.topic, message.payloadString)
-        }
-    }
-
-    static func channel(_ broker: MQTTBroker, _ descriptor: CInt) async throws {
-        let loop = try await broker.eventLoops[0]
-        let channel = try await NIOPipeBootstrap(group: loop)
-            .channelOption(.autoRead, value: false)
-            .takingOwnershipOfDescriptor(inputOutput: descriptor).get()
-        try await broker.accept(channel)
-    }
-
+/// Each thing that the tables of the articles Embedding and From aedes and mosca name. It is compiled, and not run.
+enum EmbeddingNames {
     static func names(_ broker: MQTTBroker) async throws {
         let _: [Any] = [
             BrokerEvent.clientConnecting, BrokerEvent.clientConnected, BrokerEvent.clientReady,
