@@ -43,9 +43,9 @@ extension ClientDriver {
     }
 
     private static func describe(_ error: any Error) -> String {
-        guard let error = error as? NIOConnectionError else { return "\(error)" }
-        if let refusal = error.connectionErrors.first { return "\(refusal.error)" }
-        return "\(error.dnsAError ?? error.dnsAAAAError ?? error)"
+        guard let error = error as? NIOConnectionError else { return SystemCause.of(error) }
+        if let refusal = error.connectionErrors.first { return SystemCause.of(refusal.error) }
+        return SystemCause.of(error.dnsAError ?? error.dnsAAAAError ?? error)
     }
 
     private func timedOut(_ number: Int) {

@@ -40,6 +40,13 @@ extension ClientDriver {
         }
     }
 
+    /// The server does not take what it was to be sent before the end.
+    func stalled(_ handler: ClientHandler) {
+        guard self.handler === handler, failure == nil else { return }
+        failure = .connectionLost("the server takes nothing more")
+        attempt?.error = failure
+    }
+
     /// `run()` is over: everybody who waits is told.
     func ended(_ error: MQTTError?) {
         isEnding = true

@@ -211,8 +211,8 @@ extension ClientDriver {
         for filter in filters { sendUnsubscribe(filter, call) }
     }
 
-    private func sendUnsubscribe(_ filter: String, _ call: UnsubscribeCall?) {
-        guard let id = session.unsubscribe([filter]) else {
+    func sendUnsubscribe(_ filter: String, _ call: UnsubscribeCall?, _ properties: Properties = Properties()) {
+        guard let id = session.unsubscribe([filter], properties: properties) else {
             unwanted.insert(filter)
             call?.answered(nil)
             return

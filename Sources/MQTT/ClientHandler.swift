@@ -8,6 +8,8 @@ final class ClientHandler: ChannelDuplexHandler {
 
     /// How long the server has to close the connection too once it was told that it ends.
     private static let lingerTime = TimeAmount.seconds(1)
+    /// How long it may take nothing of what it is still to be sent before.
+    private static let stallTime = TimeAmount.seconds(5)
 
     private let driver: ClientDriver
     private let attempt: Int
@@ -38,7 +40,7 @@ final class ClientHandler: ChannelDuplexHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        driver.closed(self, .connectionLost("\(error)"))
+        driver.closed(self, .connectionLost(SystemCause.of(error)))
         close()
     }
 
@@ -81,14 +83,33 @@ final class ClientHandler: ChannelDuplexHandler {
         guard !isClosing, let context else { return }
         isClosing = true
         let channel = context.channel
-        context.eventLoop.scheduleTask(in: Self.lingerTime) { channel.close(promise: nil) }
+        closeWhenStalled(context)
         // An empty write is done once all before it are.
         let written = context.eventLoop.makePromise(of: Void.self)
-        written.futureResult.whenComplete { _ in channel.close(mode: .output, promise: nil) }
+        written.futureResult.whenComplete { _ in
+            channel.close(mode: .output, promise: nil)
+            channel.eventLoop.scheduleTask(in: Self.lingerTime) { channel.close(promise: nil) }
+        }
         context.writeAndFlush(wrapOutboundOut(ByteBuffer()), promise: written)
         if readIsPending {
             readIsPending = false
             context.read()
         }
+    }
+
+    private func closeWhenStalled(_ context: ChannelHandlerContext) {
+        let unsent = unsentBytes(context)
+        // With nothing unsent the server has the linger time alone.
+        guard unsent > 0 else { return }
+        context.eventLoop.assumeIsolated().scheduleTask(in: Self.stallTime) {
+            guard let context = self.context else { return }
+            guard self.unsentBytes(context) == unsent else { return self.closeWhenStalled(context) }
+            self.driver.stalled(self)
+            context.close(promise: nil)
+        }
+    }
+
+    private func unsentBytes(_ context: ChannelHandlerContext) -> Int {
+        (try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
     }
 }

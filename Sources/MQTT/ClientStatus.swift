@@ -51,6 +51,8 @@ extension MQTTClient {
 final class ClientStatus: Sendable {
     private struct State {
         var connection = MQTTClient.ConnectionState.disconnected
+        /// Why it has closed, where it was not asked to.
+        var failure: MQTTError?
         var hasBegun = false
         var lastID = 0
         var streams: [Int: AsyncStream<MQTTClient.Event>.Continuation] = [:]
@@ -121,6 +123,7 @@ final class ClientStatus: Sendable {
         emit(.closed(error))
         let (streams, waiting) = state.withLock { state in
             state.connection = .closed
+            state.failure = error
             defer {
                 state.streams = [:]
                 state.waiting = [:]
@@ -148,7 +151,7 @@ final class ClientStatus: Sendable {
     private func wait(_ id: Int, _ continuation: CheckedContinuation<Result<MQTTClient.Connection, MQTTError>, Never>) {
         let result = state.withLock { state -> Result<MQTTClient.Connection, MQTTError>? in
             if case .connected(let connection) = state.connection { return .success(connection) }
-            if state.connection == .closed { return .failure(.closed) }
+            if state.connection == .closed { return .failure(state.failure ?? .closed) }
             if Task.isCancelled { return .failure(.cancelled) }
             state.waiting[id] = continuation
             return nil

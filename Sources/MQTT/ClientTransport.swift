@@ -23,6 +23,28 @@ package struct ClientTransport: Sendable {
 
     /// Over sockets.
     package static let tcp = ClientTransport { server, eventLoop, timeout, initialize in
+        bootstrap(eventLoop, timeout, initialize).connect(host: server.host, port: server.port)
+    }
+
+    /// The same from an address of this machine.
+    package static func tcp(from address: SocketAddress) -> ClientTransport {
+        ClientTransport { server, eventLoop, timeout, initialize in
+            bootstrap(eventLoop, timeout, initialize).bind(to: address).connect(host: server.host, port: server.port)
+        }
+    }
+
+    /// Over a Unix domain socket, whatever the server's address is.
+    package static func unix(path: String) -> ClientTransport {
+        ClientTransport { _, eventLoop, timeout, initialize in
+            bootstrap(eventLoop, timeout, initialize).connect(unixDomainSocketPath: path)
+        }
+    }
+
+    private static func bootstrap(
+        _ eventLoop: any EventLoop,
+        _ timeout: TimeAmount,
+        _ initialize: @escaping @Sendable (any Channel) -> EventLoopFuture<Void>
+    ) -> ClientBootstrap {
         ClientBootstrap(group: eventLoop)
             .connectTimeout(timeout)
             .channelOption(.maxMessagesPerRead, value: 1)
@@ -32,7 +54,6 @@ package struct ClientTransport: Sendable {
             )
             .channelOption(.writeBufferWaterMark, value: .init(low: 64 << 10, high: 256 << 10))
             .channelInitializer(initialize)
-            .connect(host: server.host, port: server.port)
     }
 }
 

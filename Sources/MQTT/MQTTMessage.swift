@@ -30,6 +30,9 @@ public struct MQTTMessage: Sendable {
         acknowledgement?.send(reasonCode)
     }
 
+    /// The one that it was delivered with; nil at QoS 0.
+    package var packetID: UInt16? { acknowledgement?.receipt.packetID }
+
     /// What the message holds in a sequence, about.
     var bytesHeld: Int { 160 + topic.utf8.count + payload.readableBytes + properties.bytesHeld }
 

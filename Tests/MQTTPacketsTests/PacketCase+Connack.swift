@@ -29,6 +29,12 @@ extension PacketCase {
             "20 03 01 00 00",
             .connack(answer(.success, sessionPresent: true))
         ),
+        accepted(
+            "a server that does not speak 5.0 refuses as it can",
+            .v5,
+            "20 02 00 01",
+            .connack(answer(.unsupportedProtocolVersion))
+        ),
         packet("a connection is refused", .v5, "20 03 00 8A 00", .connack(answer(.banned))),
         packet(
             "CONNACK carries each of its properties",

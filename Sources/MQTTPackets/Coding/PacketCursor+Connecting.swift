@@ -64,7 +64,9 @@ extension PacketCursor {
         if flags & 0xFE != 0 && version > .v3_1 { throw .malformed("reserved CONNACK flags") }  // [MQTT-3.2.2-1]
         let sessionPresent = flags & 1 != 0 && version > .v3_1
         let code = try byte(bytes)
-        guard version == .v5 else {
+        // A server that does not speak 5.0 refuses in its own form, which is shorter than any of 5.0.
+        let isOlder = version < .v5 || (remaining == 0 && (1...5).contains(code))
+        guard !isOlder else {
             guard let reason = ReasonCode(connackReturnCode: code) else { throw .malformed("CONNACK return code") }
             return Connack(sessionPresent: sessionPresent, reasonCode: reason)
         }

@@ -87,6 +87,6 @@ struct Arrivals: Sendable {
 package struct Receipt: Sendable, Hashable {
     let position: UInt64
     let incarnation: UInt32
-    let packetID: UInt16
+    package let packetID: UInt16
     package let qos: QoS
 }
