@@ -9,6 +9,8 @@ import Darwin
 
 /// Publishes the lines of its standard input, and prints each one once it will arrive, whatever happens to this program
 /// or to the server: the next run sends what this one did not.
+///
+///     durable-publisher mqtt://localhost ./kept readings 1 < lines
 @main
 struct DurablePublisher {
     static func main() async throws {

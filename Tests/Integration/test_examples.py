@@ -1,11 +1,13 @@
-"""The examples of the client library and of the hooks, run as their first lines say."""
-import os
+"""The examples of the client library, of the hooks and of stores, run as their first lines say. The starters are in
+test_starters.py, the archive in test_archive.py; the device and its test are run with the Swift tests."""
+import os, subprocess
 
 import paho.mqtt.client as mqtt
 import pytest
 
 from brokers import PROGRAM, ROOT, can_connect, free_port, wait_until
 from programs import Program, run
+from tools import listening
 
 BUILT = ROOT / os.path.dirname(PROGRAM[0])
 
@@ -34,6 +36,43 @@ def test_request_and_response(broker):
 def test_a_load_generator(broker):
     said = run(BUILT / "load-generator", url(broker), "20", "50")
     assert said.startswith("1000 messages through 20 clients, ")
+
+
+def test_a_store_of_ones_own_has_what_was_acknowledged_when_its_broker_is_killed(tmp_path):
+    path, port = tmp_path / "broker.store", free_port()
+
+    def running():
+        broker = Program(BUILT / "custom-store", path, port)
+        wait_until(lambda: can_connect(port), 10, "the broker listens")
+        return broker
+    session = ["-h", "127.0.0.1", "-p", port, "-i", "reader", "-c", "-q", 1, "-t", "readings"]
+    with running() as broker:
+        run(*PROGRAM, "sub", *session, "-E")
+        run(*PROGRAM, "pub", "-h", "127.0.0.1", "-p", port, "-t", "readings", "-q", 1, "-l", input=b"one\ntwo\n")
+        broker.process.kill()
+        broker.process.wait()
+    assert b"\ncommit\n" in path.read_bytes()
+    with running():
+        assert run(*PROGRAM, "sub", *session, "-C", 2, "-W", 10) == "one\ntwo\n"
+
+
+@pytest.mark.parametrize("qos", [1, 2])
+def test_a_durable_publisher_sends_what_its_last_run_did_not(broker, tmp_path, name, qos):
+    with Program(BUILT / "durable-publisher", f"mqtt://127.0.0.1:{free_port()}", tmp_path, name, qos, stdin=subprocess.PIPE) as publisher:
+        publisher.process.stdin.write("one\ntwo\n")
+        publisher.process.stdin.flush()
+        assert (publisher.line(), publisher.line()) == ("one", "two")
+        publisher.process.kill()
+        publisher.process.stdin.close()
+    with listening("-h", "127.0.0.1", "-p", broker.port, "-t", name, "-q", qos, "-C", 3) as subscriber:
+        assert run(BUILT / "durable-publisher", url(broker), tmp_path, name, qos, input=b"three\n") == "three\n"
+        assert subscriber.remaining_lines() == ["one", "two", "three"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["mqtt://127.0.0.1"], ["mqtt://127.0.0.1", "kept", "t", "0"]])
+def test_a_durable_publisher_says_how_it_is_used(arguments):
+    done = subprocess.run([BUILT / "durable-publisher", *arguments], cwd=ROOT, capture_output=True, timeout=20)
+    assert done.returncode == 2 and done.stderr.startswith(b"usage: ")
 
 
 @pytest.fixture

@@ -1,6 +1,12 @@
 import CustomStore
 import MQTTServer
 
-/// A broker on port 1883 of loopback that keeps what it acknowledges in `broker.store`, until it is killed.
-let broker = MQTTBroker(store: FileStore(path: CommandLine.arguments.dropFirst().first ?? "broker.store"))
+/// A broker whose store is a file that people can read: what it has acknowledged is there however it ends.
+///
+///     custom-store [broker.store [1883]]
+let arguments = CommandLine.arguments.dropFirst()
+var configuration = BrokerConfiguration()
+configuration.addresses = [.init(host: "localhost", port: arguments.dropFirst().first.flatMap { Int($0) } ?? 1883)]
+let store = FileStore(path: arguments.first ?? "broker.store")
+let broker = MQTTBroker(configuration: configuration, store: store)
 try await broker.run()
