@@ -94,8 +94,8 @@ struct BrokerProbe: Sendable {
         for qos in QoS.allCases {
             try await attempt("a message of QoS \(qos.rawValue)") {
                 try await withClient(version) { client in
-                    let messages = try await client.subscribe(to: "\(topic)/+", qos: qos)
-                    try await client.publish("check", to: "\(topic)/q", qos: qos)
+                    let messages = try await subscribe(client, "\(topic)/+", qos)
+                    try await publish(client, "check", "\(topic)/q", qos)
                     let message = try await first(of: messages)
                     guard message.qos == qos else { throw CommandFailure("came with QoS \(message.qos.rawValue)") }
                 }
@@ -103,16 +103,16 @@ struct BrokerProbe: Sendable {
         }
         try await attempt("a retained message") {
             try await withClient(version) { client in
-                try await client.publish("check", to: "\(topic)/r", qos: .atLeastOnce, retain: true)
-                let messages = try await client.subscribe(to: "\(topic)/r")
+                try await publish(client, "check", "\(topic)/r", retain: true)
+                let messages = try await subscribe(client, "\(topic)/r")
                 guard try await first(of: messages).isRetained else { throw CommandFailure("came as one that is not") }
-                try await client.publish("", to: "\(topic)/r", qos: .atLeastOnce, retain: true)
+                try await publish(client, "", "\(topic)/r", retain: true)
             }
         }
         try await attempt("a shared subscription") {
             try await withClient(version) { client in
-                let messages = try await client.subscribe(to: "$share/apus-check/\(topic)/s", qos: .atLeastOnce)
-                try await client.publish("check", to: "\(topic)/s", qos: .atLeastOnce)
+                let messages = try await subscribe(client, "$share/apus-check/\(topic)/s")
+                try await publish(client, "check", "\(topic)/s")
                 _ = try await first(of: messages)
             }
         }
@@ -135,7 +135,28 @@ struct BrokerProbe: Sendable {
         configuration.version = version
         configuration.clientID = clientID
         configuration.reconnect = .never
+        configuration.connectTimeout = timeout
         try await MQTTClient.withConnection(configuration) { _ in }
+    }
+
+    private func subscribe(
+        _ client: MQTTClient,
+        _ filter: String,
+        _ qos: QoS = .atLeastOnce
+    ) async throws -> MQTTSubscription {
+        try await answered(within: timeout) { try await client.subscribe(to: filter, qos: qos) }
+    }
+
+    private func publish(
+        _ client: MQTTClient,
+        _ payload: String,
+        _ topic: String,
+        _ qos: QoS = .atLeastOnce,
+        retain: Bool = false
+    ) async throws {
+        _ = try await answered(within: timeout) {
+            try await client.publish(payload, to: topic, qos: qos, retain: retain)
+        }
     }
 
     private func attempt(_ name: String, _ body: () async throws -> Void) async throws {

@@ -2,6 +2,7 @@ import ArgumentParser
 import Logging
 import MQTT
 import MQTTPackets
+import NIOCore
 
 #if canImport(Glibc)
 import Glibc
@@ -11,6 +12,9 @@ import Darwin
 
 /// What the tools have in common: whom to talk to, and as whom. Named as in mosquitto's clients, and in MQTT.js.
 struct ConnectionOptions: ParsableArguments {
+    /// Not -h, which is the host; -H as MQTT.js has it.
+    static let helpNames: NameSpecification = [.long, .customShort("H")]
+
     @Option(
         name: [.customShort("h"), .customLong("host"), .customLong("hostname")],
         help: "The broker's host; localhost unless given."
@@ -22,6 +26,15 @@ struct ConnectionOptions: ParsableArguments {
 
     @Option(name: [.customShort("L"), .customLong("url")], help: "mqtt://[user[:password]@]host[:port][/topic]")
     var url: String?
+
+    @Option(help: "A Unix domain socket of the broker's, in place of host and port.")
+    var unix: String?
+
+    @Option(
+        name: [.customShort("A"), .long],
+        help: "The address of this machine that connections are made from."
+    )
+    var bindAddress: String?
 
     @Option(
         name: [.customShort("V"), .customLong("protocol-version")],
@@ -106,6 +119,19 @@ struct ConnectionOptions: ParsableArguments {
     )
     var property: [PropertyOption] = []
 
+    @Option(
+        help: ArgumentHelp(
+            "Seconds that the broker may take for an answer, such as CONNACK, SUBACK or PUBACK; 30 unless given.",
+            valueName: "seconds"
+        )
+    )
+    var answerTimeout: Double?
+
+    @Flag(help: "Taken as mosquitto has it; small packets are never held back.")
+    var nodelay = false
+
+    @OptionGroup var missing: MissingOptions
+
     @Flag(help: "Say nothing of errors and lost connections; the exit code tells.")
     var quiet = false
 
@@ -113,7 +139,11 @@ struct ConnectionOptions: ParsableArguments {
     var debug = false
 
     func validate() throws {
-        if let port, !(1...65_535).contains(port) { throw ValidationError("-p is a port from 1 to 65535.") }
+        try validateServer()
+        if let answerTimeout, !(answerTimeout > 0 && answerTimeout <= 1_000_000) {
+            throw ValidationError("--answer-timeout is a number of seconds above 0.")
+        }
+        if id != nil && idPrefix != nil { throw ValidationError("Give -i or -I.") }
         if !property.isEmpty && version < .v5 { throw ValidationError("-D needs MQTT 5, which -V 5 speaks.") }
         if sessionExpiry != nil && version < .v5 { throw ValidationError("-x needs MQTT 5, which -V 5 speaks.") }
         if disableCleanSession && (id ?? "").isEmpty {
@@ -129,6 +159,22 @@ struct ConnectionOptions: ParsableArguments {
             return
         }
         guard Topics.isValidName(willTopic) else { throw ValidationError("--will-topic is a topic name.") }
+    }
+
+    private func validateServer() throws {
+        if let port, !(1...65_535).contains(port) { throw ValidationError("-p is a port from 1 to 65535.") }
+        if host?.isEmpty == true { throw ValidationError("-h is a name or an address.") }
+        if let unix {
+            guard host == nil, port == nil, url == nil, bindAddress == nil else {
+                throw ValidationError("--unix stands in place of -h, -p, -L and -A.")
+            }
+            // What the system's calls take.
+            guard (1...107).contains(unix.utf8.count) else {
+                throw ValidationError("--unix is a path of 1 to 107 bytes.")
+            }
+        }
+        if let url { try MissingOptions.check(scheme: url) }
+        do { _ = try server } catch { throw ValidationError("\(error).") }
     }
 
     /// The options for packets that the tool does not send are mistakes.
@@ -154,15 +200,39 @@ struct ConnectionOptions: ParsableArguments {
         get throws(MQTTError) {
             var server = ServerAddress()
             if let url { server = try ServerAddress(Self.path(of: url).map { String(url[..<$0]) } ?? url) }
-            if let host { server.host = host }
+            // In brackets as in a URL, too.
+            if let host {
+                server.host = host.first == "[" && host.last == "]" ? String(host.dropFirst().dropLast()) : host
+            }
             if let port { server.port = port }
             return server
+        }
+    }
+
+    /// How long an answer may take.
+    var answerSeconds: Double { answerTimeout ?? 30 }
+
+    /// The broker, for the eyes.
+    var serverName: String { unix ?? (try? server.description) ?? "" }
+
+    /// What the connections go through.
+    private var transport: ClientTransport {
+        get throws {
+            if let unix { return .unix(path: unix) }
+            guard let bindAddress else { return .tcp }
+            do {
+                return .tcp(from: try SocketAddress.makeAddressResolvingHost(bindAddress, port: 0))
+            } catch {
+                throw CommandFailure("-A \(bindAddress) is no address, and no name of one")
+            }
         }
     }
 
     /// How a client is set up; `number` tells clients of one command apart.
     func configuration(number: Int? = nil) throws -> MQTTClient.Configuration {
         var configuration = MQTTClient.Configuration(server: try server)
+        configuration.environment.transport = try transport
+        configuration.connectTimeout = .seconds(answerSeconds)
         configuration.version = version
         let given = id ?? idPrefix.map { $0 + "\(getpid())" }
         let madeUp = "apus-" + String(UInt32.random(in: .min ... .max), radix: 36)

@@ -123,8 +123,7 @@ struct MessageFormat: Sendable {
         case "j": return Array(MessageJSON.mosquitto(message, time, payload: .text, isIndented: style.isPretty))
         case "J": return Array(try MessageJSON.mosquittoRaw(message, time, isIndented: style.isPretty))
         case "l": return number(message.payload.readableBytes)
-        // At QoS 0 there is no packet identifier; others the client library keeps to itself.
-        case "m": return message.qos == .atMostOnce ? number(0) : nothing
+        case "m": return number(message.packetID ?? 0)
         case "P":
             return style.shown(properties.userProperties.map { "\($0.name):\($0.value)" }.joined(separator: " ").utf8)
         case "p": return style.shown(width.padded(Array(message.payload.readableBytesView), isNumber: true))

@@ -44,6 +44,7 @@ enum MessageJSON {
         var json = "{\"tst\":\"\(timestamp)\(time.formatted("%z"))\",\"topic\":\(JSON.string(message.topic))"
         json += ",\"qos\":\(message.qos.rawValue),\"retain\":\(message.isRetained ? 1 : 0)"
         json += ",\"payloadlen\":\(message.payload.readableBytes)"
+        if let packetID = message.packetID { json += ",\"mid\":\(packetID)" }
         if !message.properties.isEmpty {
             let users = message.properties.userProperties.map { "\(JSON.string($0.name)):\(JSON.string($0.value))" }
             let members =

@@ -9,7 +9,9 @@ struct Pub: AsyncParsableCommand {
         discussion: """
             Takes the flags of mosquitto_pub, and the long names of `mqtt pub`. Ends with 1 where the broker refuses the \
             connection or a message, and with 2 where it does not answer.
-            """
+            """,
+        helpNames: ConnectionOptions.helpNames,
+        aliases: ["publish"]
     )
 
     @OptionGroup var connection: ConnectionOptions
@@ -87,16 +89,32 @@ struct Pub: AsyncParsableCommand {
             guard let topic else { return }
             let content = try await content(message)
             try await tool.withClient(connection.configuration(), reconnects: lines) { client in
-                var window = PublishWindow(client, messagesMax: maxInflight)
-                if lines {
-                    try await publishLines(to: topic, tool, &window)
-                } else {
-                    try await publishRepeatedly(content, to: topic, tool, &window)
+                let clock = AnswerClock()
+                try await withThrowingTaskGroup(of: Void.self) { tasks in
+                    tasks.addTask { try await clock.watch(client, seconds: connection.answerSeconds) }
+                    tasks.addTask { try await publish(content, to: topic, tool, client, clock) }
+                    defer { tasks.cancelAll() }
+                    try await tasks.next()
                 }
-                try await window.finish()
             }
         }
         if ending == .interrupted { throw Tool.interruptedCode }
+    }
+
+    private func publish(
+        _ content: ByteBuffer,
+        to topic: String,
+        _ tool: Tool,
+        _ client: MQTTClient,
+        _ clock: AnswerClock
+    ) async throws {
+        var window = PublishWindow(client, messagesMax: maxInflight, clock: clock)
+        if lines {
+            try await publishLines(to: topic, tool, &window)
+        } else {
+            try await publishRepeatedly(content, to: topic, tool, &window)
+        }
+        try await window.finish()
     }
 
     private func content(_ message: String?) async throws -> ByteBuffer {

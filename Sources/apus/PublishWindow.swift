@@ -10,12 +10,19 @@ struct PublishWindow {
     private let client: MQTTClient
     private var events: AsyncStream<MQTTClient.Event>.Iterator
     private let messagesMax: Int
+    private let clock: AnswerClock?
     private(set) var outstanding: [PublishID: UInt64] = [:]
     /// Called with the mark of each message that reached its guarantee.
     private let completed: @Sendable (UInt64) -> Void
 
-    init(_ client: MQTTClient, messagesMax: Int, completed: @escaping @Sendable (UInt64) -> Void = { _ in }) {
+    init(
+        _ client: MQTTClient,
+        messagesMax: Int,
+        clock: AnswerClock? = nil,
+        completed: @escaping @Sendable (UInt64) -> Void = { _ in }
+    ) {
         self.client = client
+        self.clock = clock
         events = client.events.makeAsyncIterator()
         self.messagesMax = min(messagesMax, Self.messagesMax)
         self.completed = completed
@@ -30,8 +37,10 @@ struct PublishWindow {
         properties: Properties = Properties(),
         mark: UInt64 = 0
     ) async throws {
+        clock?.ask()
         guard qos > .atMostOnce else {
             try await client.publish(payload, to: topic, qos: qos, retain: retain, properties: properties)
+            clock?.answer()
             completed(mark)
             return
         }
@@ -49,7 +58,9 @@ struct PublishWindow {
         while let event = await events.next() {
             switch event {
             case .published(let id):
-                if let mark = outstanding.removeValue(forKey: id) { return completed(mark) }
+                guard let mark = outstanding.removeValue(forKey: id) else { continue }
+                clock?.answer()
+                return completed(mark)
             case .publishFailed(let id, let error):
                 if outstanding.removeValue(forKey: id) != nil { throw error }
             case .closed(let error?): throw error

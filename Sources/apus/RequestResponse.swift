@@ -11,7 +11,8 @@ struct RequestResponse: AsyncParsableCommand {
             Takes the flags of mosquitto_rr. Without -e the response topic is made up, which needs MQTT 5; with it the \
             first message there is the response, in 5 the first that has the request's correlation data or none. How \
             long it took is told on standard error. Ends with 2 where no response comes in time.
-            """
+            """,
+        helpNames: ConnectionOptions.helpNames
     )
 
     @OptionGroup var connection: ConnectionOptions
@@ -29,6 +30,12 @@ struct RequestResponse: AsyncParsableCommand {
 
     @Option(name: [.customShort("W"), .long], help: "Seconds to wait for the response.")
     var timeout: Double = 30
+
+    @Flag(
+        name: [.customShort("R"), .long],
+        help: "Taken as mosquitto_rr has it; a retained message never is the response."
+    )
+    var noRetained = false
 
     @OptionGroup(title: "Output") var output: OutputOptions
 
@@ -59,7 +66,7 @@ struct RequestResponse: AsyncParsableCommand {
                 let began = ContinuousClock.now
                 let response =
                     if let responseTopic {
-                        try await exchange(client, request, topic, responseTopic, properties)
+                        try await exchange(tool, client, request, topic, responseTopic, properties)
                     } else {
                         try await client.request(
                             to: topic,
@@ -77,6 +84,7 @@ struct RequestResponse: AsyncParsableCommand {
     }
 
     private func exchange(
+        _ tool: Tool,
         _ client: MQTTClient,
         _ request: ByteBuffer,
         _ topic: String,
@@ -90,8 +98,10 @@ struct RequestResponse: AsyncParsableCommand {
             correlation = properties[binary: .correlationData] ?? ByteBuffer(integer: UInt64.random(in: 0 ... .max))
             properties[binary: .correlationData] = correlation
         }
-        let responses = try await client.subscribe(to: responseTopic, qos: qos)
-        try await client.publish(request, to: topic, qos: qos, properties: properties)
+        let responses = try await tool.answered { [qos] in try await client.subscribe(to: responseTopic, qos: qos) }
+        _ = try await tool.answered { [qos, properties] in
+            try await client.publish(request, to: topic, qos: qos, properties: properties)
+        }
         return try await withThrowingTaskGroup(of: MQTTMessage.self) { [correlation] tasks in
             tasks.addTask {
                 for await message in responses where !message.isRetained {

@@ -10,7 +10,9 @@ struct Sub: AsyncParsableCommand {
             connection or a subscription, and with 2 when -W ends it. A connection that is lost is made again.
 
             On a terminal control characters and what is not UTF-8 are escaped; into a pipe bytes go as they came.
-            """
+            """,
+        helpNames: ConnectionOptions.helpNames,
+        aliases: ["subscribe"]
     )
 
     @OptionGroup var connection: ConnectionOptions
@@ -28,6 +30,13 @@ struct Sub: AsyncParsableCommand {
         help: "A topic filter whose messages are not shown; several may be given."
     )
     var filterOut: [String] = []
+
+    @Option(
+        name: [.customShort("U"), .long],
+        parsing: .unconditionalSingleValue,
+        help: "A topic filter that the session shall not have any more; several may be given. With -i and -c."
+    )
+    var unsubscribe: [String] = []
 
     @Option(name: .shortAndLong, help: "Quality of service: 0, 1 or 2.")
     var qos: QoS = .atMostOnce
@@ -47,12 +56,21 @@ struct Sub: AsyncParsableCommand {
     @Flag(help: "Show messages that were retained, and end with the first that was not.")
     var retainedOnly = false
 
+    @Flag(help: "Let messages have their retain flag as it was published. 5.0 only.")
+    var retainAsPublished = false
+
+    @Option(help: ArgumentHelp("Show so many per cent of the messages, chosen at random.", valueName: "percent"))
+    var randomFilter: Double?
+
     @Flag(help: "Have the broker forget each retained message that comes; -T spares some.")
     var removeRetained = false
 
     @OptionGroup(title: "Output") var output: OutputOptions
 
-    @Flag(help: "One line for each topic, with its rate and age, instead of messages; a summary at the end.")
+    @Flag(
+        name: [.customShort("w"), .long],
+        help: "One line for each topic, with its rate and age, instead of messages; a summary at the end."
+    )
     var watch = false
 
     @Argument(help: ArgumentHelp("Topic filters, as with -t.", valueName: "topic"))
@@ -64,8 +82,10 @@ struct Sub: AsyncParsableCommand {
     }
 
     func validate() throws {
-        guard !filters.isEmpty else { throw ValidationError("Give at least one topic filter with -t.") }
-        for filter in filters + filterOut where ParsedFilter(filter) == nil {
+        guard !filters.isEmpty || !unsubscribe.isEmpty else {
+            throw ValidationError("Give at least one topic filter with -t.")
+        }
+        for filter in filters + filterOut + unsubscribe where ParsedFilter(filter) == nil {
             throw ValidationError("\(filter) is not a topic filter.")
         }
         if let count, count < 1 { throw ValidationError("-C is at least 1.") }
@@ -73,15 +93,27 @@ struct Sub: AsyncParsableCommand {
             throw ValidationError("-W is a number of seconds above 0.")
         }
         if noRetained && retainedOnly { throw ValidationError("-R and --retained-only leave nothing to show.") }
+        if retainAsPublished && connection.version < .v5 {
+            throw ValidationError("--retain-as-published needs MQTT 5, which -V 5 speaks.")
+        }
+        if let randomFilter, !(0.1...100).contains(randomFilter) {
+            throw ValidationError("--random-filter is a number from 0.1 to 100.")
+        }
+        if watch && randomFilter != nil { throw ValidationError("--watch shows all messages.") }
         if watch && output.isChosen { throw ValidationError("--watch has an output of its own.") }
-        try connection.allowProperties(of: [.connect, .subscribe, .will, .disconnect])
+        try connection.allowProperties(of: [.connect, .subscribe, .unsubscribe, .will, .disconnect])
     }
 
     func run() async throws {
         let tool = Tool(options: connection)
         let watching = watch ? TopicWatch() : nil
         let ending = try await tool.run(seconds: timeout) {
-            let printer = MessagePrinter(output: output, quiet: connection.quiet, left: count ?? .max)
+            let printer = MessagePrinter(
+                output: output,
+                quiet: connection.quiet,
+                left: count ?? .max,
+                percent: randomFilter ?? 100
+            )
             let subscriber = Subscriber(command: self, tool: tool)
             guard let watching else { return try await subscriber.receive { try await printer.print($0) } }
             try await watching.showing { try await subscriber.receive { await watching.received($0, atMost: count) } }
@@ -157,23 +189,27 @@ actor MessagePrinter {
     private let quiet: Bool
     private var output = StandardOutput()
     private var left: Int
+    private let percent: Double
 
-    init(output: OutputOptions, quiet: Bool, left: Int = .max) {
+    /// `left` counts those too that are not among the `percent`.
+    init(output: OutputOptions, quiet: Bool, left: Int = .max, percent: Double = 100) {
         options = output
         self.quiet = quiet
         self.left = left
+        self.percent = percent
     }
 
     /// Says whether another is wanted.
     func print(_ message: MQTTMessage) throws -> Bool {
         guard left > 0 else { return false }
+        left -= 1
+        guard Double.random(in: 0..<100) < percent else { return left > 0 }
         do {
             output.append(try options.line(message))
             try output.flush()
         } catch let invalid as InvalidPayload {
             if !quiet { StandardError.print("Error: \(invalid.explanation)\n") }
         }
-        left -= 1
         return left > 0
     }
 }

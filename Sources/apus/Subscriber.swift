@@ -14,23 +14,19 @@ struct Subscriber: Sendable {
         func listen(_ client: MQTTClient) -> MQTTSubscription { client.unclaimedMessages() }
         let configuration = try command.connection.configuration()
         try await tool.withClient(configuration, reconnects: true, prepare: listen) { client, kept in
-            let wanted = command.filters.map { TopicSubscription($0, qos: command.qos) }
-            let subscription = try await client.subscribe(
-                to: wanted,
-                properties: command.connection.property.properties(of: .subscribe)
-            )
-            for grant in subscription.grants { tool.debug("subscribed to \(grant.filter): \(grant.reasonCode)") }
-            if command.exitAfterSubscribing { return await leave(client, [kept, subscription]) }
+            let subscription = try await subscribe(client)
+            try await unsubscribe(client)
+            if command.exitAfterSubscribing { return await leave(client, [kept] + subscription) }
             // The first sequence ends here; what stands in it came before.
             let others = client.unclaimedMessages()
             let handler = Handler(command: command, client: client, excluded: excluded, show: show)
             for await message in kept {
                 guard try await handler.handle(message) else {
-                    return await leave(client, [kept, others, subscription])
+                    return await leave(client, [kept, others] + subscription)
                 }
             }
             try await withThrowingTaskGroup(of: Void.self) { tasks in
-                for sequence in [others, subscription] {
+                for sequence in [others] + subscription {
                     tasks.addTask {
                         for await message in sequence { guard try await handler.handle(message) else { return } }
                     }
@@ -38,8 +34,28 @@ struct Subscriber: Sendable {
                 try await tasks.next()
                 tasks.cancelAll()
             }
-            await leave(client, [kept, others, subscription])
+            await leave(client, [kept, others] + subscription)
         }
+    }
+
+    /// One sequence, or none where nothing is asked for.
+    private func subscribe(_ client: MQTTClient) async throws -> [MQTTSubscription] {
+        guard !command.filters.isEmpty else { return [] }
+        var options = SubscriptionOptions(qos: command.qos)
+        options.retainAsPublished = command.retainAsPublished
+        let wanted = command.filters.map { [options] in TopicSubscription($0, options: options) }
+        let properties = command.connection.property.properties(of: .subscribe)
+        let subscription = try await tool.answered { try await client.subscribe(to: wanted, properties: properties) }
+        for grant in subscription.grants { tool.debug("subscribed to \(grant.filter): \(grant.reasonCode)") }
+        return [subscription]
+    }
+
+    private func unsubscribe(_ client: MQTTClient) async throws {
+        guard !command.unsubscribe.isEmpty else { return }
+        let properties = command.connection.property.properties(of: .unsubscribe)
+        let filters = command.unsubscribe
+        try await tool.answered { try await client.unsubscribe(from: filters, properties: properties) }
+        for filter in filters { tool.debug("unsubscribed from \(filter)") }
     }
 
     /// Released before the client has left, the sequences would acknowledge what nobody has seen, and unsubscribe.

@@ -53,7 +53,7 @@ struct Tool: Sendable {
     func fail(_ error: any Error) -> ExitCode {
         if !options.quiet { StandardError.print("Error: \(sentence(error))\n") }
         switch error as? MQTTError {
-        case .connectTimedOut, .requestTimedOut: return Self.timeoutCode
+        case .connectTimedOut, .requestTimedOut, .keepAliveTimedOut: return Self.timeoutCode
         default: return .failure
         }
     }
@@ -62,10 +62,22 @@ struct Tool: Sendable {
         guard let error = error as? MQTTError else { return "\(error)" }
         switch error {
         case .connectFailed(let cause):
-            guard let server = try? options.server else { return error.description }
+            guard options.unix == nil, let server = try? options.server else {
+                return "cannot connect to \(options.serverName): \(cause)"
+            }
             return "cannot connect to \(server.host) port \(server.port): \(cause)"
+        case .refused(.unsupportedProtocolVersion, _):
+            let older = options.version == .v5 ? "3.1.1" : options.version == .v3_1_1 ? "3.1" : "3.1.1"
+            return "\(error.description); try -V \(older)"
         default: return error.description
         }
+    }
+
+    /// Does what the broker has to answer. Throws where it takes longer than it may.
+    func answered<Answer: Sendable>(
+        _ request: @escaping @Sendable () async throws -> Answer
+    ) async throws -> Answer {
+        try await apus.answered(within: .seconds(options.answerSeconds), request)
     }
 
     /// What is not an error and should be known.
@@ -85,12 +97,12 @@ struct Tool: Sendable {
     /// Hands a client to `body` once it is connected, and ends it with DISCONNECT. Where the first attempt to connect
     /// fails this does. A connection that is lost later is made again, if `reconnects`.
     ///
-    /// `prepare` is called before the client connects.
+    /// `prepare` is called before the client connects. `body` is cancelled when the client is lost for good.
     func withClient<Prepared: Sendable>(
         _ configuration: MQTTClient.Configuration,
         reconnects: Bool,
         prepare: (MQTTClient) -> Prepared,
-        _ body: (MQTTClient, Prepared) async throws -> Void
+        _ body: @escaping @Sendable (MQTTClient, Prepared) async throws -> Void
     ) async throws {
         var configuration = configuration
         if !reconnects { configuration.reconnect = .never }
@@ -102,9 +114,16 @@ struct Tool: Sendable {
             tasks.addTask { try await client.run() }
             defer { client.disconnect() }
             try await begin(client, events, &tasks)
-            try await body(client, prepared)
-            client.disconnect(properties: options.property.properties(of: .disconnect))
-            try await tasks.waitForAll()
+            tasks.addTask {
+                do {
+                    try await body(client, prepared)
+                } catch MQTTError.closed {
+                    // Why, `run` tells.
+                }
+                client.disconnect(properties: options.property.properties(of: .disconnect))
+            }
+            // The first that fails ends the others.
+            while try await tasks.next() != nil {}
         }
         withExtendedLifetime(prepared) {}
     }
@@ -113,7 +132,7 @@ struct Tool: Sendable {
     func withClient(
         _ configuration: MQTTClient.Configuration,
         reconnects: Bool = false,
-        _ body: (MQTTClient) async throws -> Void
+        _ body: @escaping @Sendable (MQTTClient) async throws -> Void
     ) async throws {
         try await withClient(
             configuration,
@@ -137,11 +156,18 @@ struct Tool: Sendable {
                 return
             case .disconnected(let error):
                 client.close()
-                throw error
+                throw whyRefused(error)
             default: continue
             }
         }
         throw CancellationError()
+    }
+
+    /// Servers that do not know the version may say so by hanging up.
+    private func whyRefused(_ error: MQTTError) -> any Error {
+        guard case .connectionLost = error else { return error }
+        let hint = options.version == .v5 ? "; if it does not speak MQTT 5, try -V 3.1.1" : ""
+        return CommandFailure("\(error), without an answer to CONNECT\(hint)")
     }
 
     private func tell(_ event: MQTTClient.Event) {
@@ -157,6 +183,23 @@ struct Tool: Sendable {
         case .publishFailed(_, let error): debug("not published: \(error)")
         case .published, .reauthenticated, .closed: break
         }
+    }
+}
+
+/// Does what somebody has to answer. Throws where that takes longer.
+func answered<Answer: Sendable>(
+    within time: Duration,
+    _ request: @escaping @Sendable () async throws -> Answer
+) async throws -> Answer {
+    try await withThrowingTaskGroup(of: Answer.self) { tasks in
+        tasks.addTask { try await request() }
+        tasks.addTask {
+            try await Task.sleep(for: time)
+            throw MQTTError.requestTimedOut
+        }
+        defer { tasks.cancelAll() }
+        guard let answer = try await tasks.next() else { throw MQTTError.closed }
+        return answer
     }
 }
 

@@ -151,6 +151,28 @@ def test_messages_of_somebody_else_are_not_counted(options, name):
         assert "not ours      1" in listener.remaining_lines()
 
 
+def test_sub_does_not_wait_for_ever_for_the_first_message(options, name):
+    for flag in ("-W", "--timeout"):
+        done = tool("bench", "sub", *options, "-t", name, flag, 0.4)
+        assert done.returncode == 2 and done.stderr == b"Error: no answer came in time\n", done
+        assert b"received      0, 0/s" in done.stdout
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"\xff", b"null", b'{"sent": -1}'])
+def test_what_is_no_result_is_not_merged(tmp_path, content):
+    (tmp_path / "x.json").write_bytes(content)
+    done = tool("bench", "--merge", tmp_path / "x.json")
+    assert done.returncode == 1 and b"is not a result of apus bench --json" in done.stderr and len(done.stderr.splitlines()) == 1, done
+
+
+@pytest.mark.parametrize("change", [{"sent": 2**63 - 1}, {"received": -1}, {"subscribers": 2**40}, {"seconds": -1}, {"latencyCounts": [[2**63, 1]]}, {"latencyCounts": [[1, 2**63]]}], ids=str)
+def test_numbers_that_no_measurement_has_are_not_merged(options, tmp_path, change):
+    result = bench("p2p", *options, "-n", 10)
+    (tmp_path / "x.json").write_text(json.dumps(result | change))
+    done = tool("bench", "--merge", tmp_path / "x.json", tmp_path / "x.json")
+    assert done.returncode == 1 and b"numbers that no measurement has" in done.stderr, done
+
+
 def test_sub_ends_after_its_duration(options, name):
     with Program(*PROGRAM, "bench", "sub", *options, "-t", name, "--duration", 1) as listener:
         assert listener.exit_code() == 0

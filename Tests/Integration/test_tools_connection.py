@@ -1,9 +1,9 @@
 """What all tools say of the connection: flags as mosquitto_pub has them, down to the bytes of CONNECT."""
-import os, subprocess
+import json, os, re, subprocess
 
 import pytest
 
-from brokers import free_port
+from brokers import PROGRAM, ROOT, free_port, has_ipv6, serving
 from programs import run
 from tools import Recorder, mosquitto, tool
 
@@ -83,6 +83,63 @@ def test_a_url_says_everything():
         assert recorder.publishes()[0][:2] == (b"c", b"x")
 
 
+def test_connections_come_from_the_address_that_is_given():
+    for flag in ("-A", "--bind-address"):
+        assert recorded(flag, "127.0.0.2").peer[0] == "127.0.0.2"
+    assert recorded("-A", "127.0.0.3", program="mosquitto_pub").peer[0] == "127.0.0.3"
+    for address, said in (("203.0.113.1", "Cannot assign requested address"), ("no address", "-A no address is no address")):
+        done = tool("pub", "-h", "127.0.0.1", "-p", free_port(), "-A", address, "-t", "t", "-n")
+        assert done.returncode == 1 and said in done.stderr.decode() and len(done.stderr.splitlines()) == 1, done
+
+
+def test_a_unix_domain_socket(tmp_path):
+    path = tmp_path / "mqtt.sock"
+    with Recorder(path) as recorder:
+        assert tool("pub", "--unix", path, "-t", "t", "-m", "x", "-q", 1).returncode == 0
+        assert recorder.publishes() == [(b"t", b"x", 1, False, {})]
+    (tmp_path / "mosquitto").mkdir()
+    with mosquitto(tmp_path, more=f"listener 0 {tmp_path / 'mosquitto' / 'mqtt.sock'}") as broker:
+        options = ["--unix", tmp_path / "mosquitto" / "mqtt.sock"]
+        assert tool("pub", *options, "-t", "t", "-m", "hello", "-r", "-q", 1).returncode == 0
+        assert tool("sub", *options, "-t", "t", "-C", 1).stdout == b"hello\n"
+        assert json.loads(tool("bench", "p2p", *options, "-n", 10, "--json").stdout)["broker"] == str(options[1])
+        assert tool("check", *options, "-W", 2).returncode == 0
+    done = tool("pub", "--unix", tmp_path / "none", "-t", "t", "-n")
+    assert done.returncode == 1 and f"{tmp_path / 'none'}: No such file or directory" in done.stderr.decode(), done
+
+
+def test_small_packets_are_not_held_back():
+    trace = subprocess.run(["strace", "-f", "-e", "trace=setsockopt", *PROGRAM, "pub", "--nodelay", "-p", str(free_port()), "-t", "t", "-n"], cwd=ROOT, capture_output=True)
+    assert re.search(rb'TCP_NODELAY, (\[1\]|"\\1)', trace.stderr), trace.stderr
+
+
+def test_ipv6_addresses_with_and_without_brackets():
+    if not has_ipv6():
+        pytest.skip("no IPv6 here")
+    for arguments in (["-h", "::1"], ["-h", "[::1]"], ["-L", "mqtt://[::1]"]):
+        port = free_port()
+        done = tool("pub", *arguments, "-p", port, "-t", "t", "-n")
+        assert done.returncode == 1 and f"cannot connect to ::1 port {port}: Connection refused" in done.stderr.decode(), done
+        with serving("--log-level", "error") as broker:
+            assert tool("pub", *arguments, "-p", broker.port, "-t", "t", "-n", "-q", 1).returncode == 0
+
+
+@pytest.mark.parametrize("flags", [["--cafile", "x"], ["--ca", "x"], ["--capath", "x"], ["--cert", "x"], ["--key", "x"], ["--keyform", "pem"], ["--ciphers", "x"], ["--tls-alpn", "x"], ["--tls-engine", "x"],
+                                   ["--tls-engine-kpass-sha1", "x"], ["--tls-version", "tlsv1.3"], ["--psk", "00"], ["--psk-identity", "x"], ["--insecure"], ["--tls-use-os-certs"], ["--protocol", "mqtts"],
+                                   ["-L", "mqtts://localhost/t"], ["-L", "wss://localhost/t"]], ids=" ".join)
+def test_what_needs_tls_is_told_that_there_is_none(flags):
+    for name in (["pub", "-n"], ["sub"], ["rr", "-n"], ["bench", "pub"], ["check"]):
+        done = tool(*name, *flags, *(["-t", "t"] if name != ["check"] else []))
+        assert done.returncode == 64 and done.stderr.startswith(b"Error: TLS is not there yet") and len(done.stderr.splitlines()) == 1, done
+
+
+def test_other_flags_that_are_not_there_are_told():
+    for flags, said in [(["--proxy", "socks5h://x"], b"--proxy"), (["-S"], b"SRV"), (["-L", "ws://localhost/t"], b"WebSockets"), (["--protocol", "ws"], b"WebSockets"), (["--protocol", "gopher"], b"gopher")]:
+        done = tool("pub", "-t", "t", "-n", *flags)
+        assert done.returncode == 64 and said in done.stderr and len(done.stderr.splitlines()) == 1, done
+    assert recorded("--protocol", "mqtt").publishes()
+
+
 def test_credentials_from_the_environment_and_from_a_file(tmp_path):
     (tmp_path / "password").write_text("from the file\nnot this\n")
     found = recorded(env={"APUS_USERNAME": "u", "APUS_PASSWORD": "of the environment"}).connect()
@@ -126,22 +183,39 @@ def test_debug_tells_what_happens():
     (["sub"], "-t"), (["sub", "-t", "a/#/b"], "a/#/b"), (["sub", "-t", "a", "-C", "0"], "-C"), (["sub", "-t", "a", "-F", "%y"], "%"), (["sub", "-t", "a", "-F", "\\q"], "\\"),
     (["sub", "-t", "a", "-v", "--json"], "one of"), (["sub", "-t", "a", "-R", "--retained-only"], "-R"), (["sub", "-t", "a", "--watch", "-v"], "--watch"), (["sub", "-t", "a", "--hex", "--base64"], "one of"),
     (["rr", "-t", "a", "-m", "x", "-V", "311"], "-e"), (["rr", "-m", "x"], "-t"), (["bench"], "conn"), (["bench", "dance"], "dance"), (["bench", "pub", "-s", "3"], "-s"),
-    (["bench", "p2p", "--publishers", "2", "--subscribers", "3"], "p2p"), (["check", "here", "-h", "there"], "one way"), (["completion", "tcsh"], "bash")])
+    (["pub", "-t", "a", "-n", "-i", "x", "-I", "y"], "-i or -I"), (["pub", "-t", "a", "-n", "--unix", "x", "-p", "1"], "--unix"), (["pub", "-t", "a", "-n", "--unix", "x" * 108], "107"), (["pub", "-t", "a", "-n", "--answer-timeout", "0"], "--answer-timeout"),
+    (["sub", "-U", "a/#/b"], "a/#/b"), (["sub", "-t", "a", "--retain-as-published", "-V", "311"], "--retain-as-published"), (["sub", "-t", "a", "--random-filter", "0"], "--random-filter"), (["sub", "-t", "a", "--random-filter", "50", "--watch"], "--watch"),
+    (["pub", "-L", "http://x", "-t", "a", "-n"], "scheme"), (["bench", "p2p", "--publishers", "2", "--subscribers", "3"], "p2p"), (["check", "here", "-h", "there"], "one way"), (["completion", "tcsh"], "bash")])
 def test_a_wrong_command_line_is_64_and_says_what_is_wrong(arguments, said):
     done = tool(*arguments)
-    assert done.returncode == 64 and said in done.stderr.decode().splitlines()[0], done
+    assert done.returncode == 64 and said in done.stderr.decode() and len(done.stderr.splitlines()) == 1, done
     assert done.stdout == b""
+
+
+def test_the_host_is_not_taken_for_a_cry_for_help():
+    for name in ("pub", "sub", "rr", "bench", "check"):
+        done = tool(name, "-h", "127.0.0.1", "--bogus")
+        assert done.returncode == 64 and done.stdout == b"" and len(done.stderr.splitlines()) == 1, done
+        assert tool(name, "-H").stdout == tool(name, "--help").stdout != b""
 
 
 def test_what_cannot_be_done_is_1_and_one_sentence(tmp_path):
     port = free_port()
     for arguments, said in [(["pub", "-p", port, "-t", "a", "-n"], str(port)), (["sub", "-p", port, "-t", "a"], str(port)), (["rr", "-p", port, "-t", "a", "-n"], str(port)),
                             (["bench", "p2p", "-p", port], str(port)), (["check", "127.0.0.1", "-p", port], str(port)), (["pub", "-t", "a", "-f", tmp_path / "none"], "none"),
-                            (["pub", "-t", "a", "-n", "--password-file", tmp_path / "none"], "none"), (["pub", "-L", "http://x", "-t", "a", "-n"], "scheme"),
-                            (["bench", "--merge", tmp_path / "none"], "none")]:
+                            (["pub", "-t", "a", "-n", "--password-file", tmp_path / "none"], "none"), (["bench", "--merge", tmp_path / "none"], "none")]:
         done = tool(*arguments)
         text = done.stderr.decode()
         assert done.returncode == 1 and said in text and len(text.splitlines()) == 1, done
+
+
+def test_the_commands_of_mqtt_js_are_taken():
+    with Recorder() as recorder:
+        assert tool("publish", "-h", "127.0.0.1", "-p", recorder.port, "t", "x").returncode == 0
+    assert recorder.publishes()[0][:2] == (b"t", b"x")
+    with Recorder() as recorder:
+        assert tool("subscribe", "-h", "127.0.0.1", "-p", recorder.port, "t", "-E").returncode == 0
+    assert 8 in recorder.kinds()
 
 
 def test_version_and_completion():

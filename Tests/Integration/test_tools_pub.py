@@ -5,7 +5,7 @@ import pytest
 
 from brokers import PROGRAM, wait_until
 from programs import Program, run
-from tools import Recorder, broker_named, listening, tool
+from tools import Recorder, Terminal, broker_named, listening, tool
 
 
 @pytest.fixture(scope="module", params=["apus", "mosquitto"])
@@ -100,6 +100,14 @@ def test_a_connection_that_is_lost_before_the_acknowledgement_is_1():
     with Silent() as recorder:
         done = tool("pub", "-h", "127.0.0.1", "-p", recorder.port, "-t", "t", "-m", "x", "-q", 1)
         assert done.returncode == 1 and len(done.stderr.splitlines()) == 1, done
+
+
+def test_on_a_terminal_it_says_nothing_and_an_error_has_no_colour(server):
+    with Terminal("pub", "-h", "127.0.0.1", "-p", server.port, "-t", "x", "-m", "y", "-q", 2) as terminal:
+        assert terminal.rest() == (b"", 0)
+    with Terminal("pub", "-t", "#", "-n") as terminal:
+        output, code = terminal.rest()
+    assert code == 64 and output.startswith(b"Error: ") and output.count(b"\n") == 1 and b"\x1b" not in output
 
 
 def test_the_password_of_a_file_is_not_in_the_process_list(server, tmp_path):

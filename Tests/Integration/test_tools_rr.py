@@ -7,7 +7,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from programs import run
-from tools import broker_named, tool
+from tools import Terminal, broker_named, tool
 
 
 @pytest.fixture(scope="module", params=["apus", "mosquitto"])
@@ -74,6 +74,19 @@ def test_output_as_that_of_sub(options):
     assert tool("rr", *ask, "--hex").stdout.strip() == b'{"A":1}'.hex().encode()
     assert tool("rr", *ask, "--base64", "--verbose").stdout == b"my/answers eyJBIjoxfQ==\n"
     assert tool("rr", *ask, "--format", "%q", "--no-newline").stdout == b"0"
+
+
+def test_a_retained_message_is_no_response(options):
+    assert tool("pub", *options, "-t", "kept/answers", "-m", "old", "-r", "-q", 1).returncode == 0
+    for more in ([], ["-R"], ["--no-retained"]):
+        assert tool("rr", *options, "-t", "ask", "-m", "x", "-e", "kept/answers", *more).stdout == b"X\n"
+    assert tool("pub", *options, "-t", "kept/answers", "-n", "-r", "-q", 1).returncode == 0
+
+
+def test_on_a_terminal_what_could_command_it_is_escaped(options):
+    with Terminal("rr", *options, "-t", "ask", "-m", "\x1b[2J") as terminal:
+        output, code = terminal.rest()
+    assert code == 0 and b"\x1b" not in output and b"\\x1b[2J\r\n" in output and b"answered in " in output
 
 
 def test_nobody_answers(options):

@@ -102,6 +102,19 @@ def test_widths_of_hexadecimal_and_of_what_is_not_there(options, retained, name)
     assert sub(*options, "-t", name, "-C", 1, "-F", "%6x|%-6x|%06X|%2x|%-3C|%3R|") == b"  abcd|abcd  |00ABCD|abcd|   |   |\n"
 
 
+@pytest.mark.parametrize("format", ["%m|%5m|%05m|%-5m|", "%j", "%A|%S|%q|%r", "%J"])
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_packet_identifiers_are_those_that_mosquitto_sub_prints(options, retained, name, format, qos):
+    topics = [f"{name}/{n}" for n in range(3)]
+    for topic in topics:
+        retained(topic, b"[]", "-q", 2)
+    arguments = [*options, "-V", "5", "-t", f"{name}/+", "-C", "3", "-q", str(qos), "-F", format]
+    theirs = subprocess.run(["mosquitto_sub", *arguments], capture_output=True, timeout=20).stdout
+    tst = re.compile(rb'"tst":"[^"]*"')
+    # The topics may come in any order.
+    assert sorted(tst.sub(b"", sub(*arguments)).splitlines()) == sorted(tst.sub(b"", theirs).splitlines()) != []
+
+
 def test_times_in_formats(options, retained, name):
     retained(name, b"x")
     env = {"TZ": "Asia/Kathmandu"}
@@ -166,6 +179,45 @@ def test_retained_messages_are_removed(options, retained, name):
         retained(f"{name}/{n}", b"%d" % n)
     assert sorted(sub(*options, "-t", f"{name}/#", "-T", f"{name}/1", "--remove-retained", "-W", 1, code=2).split(b"\n")) == [b"", b"0", b"2"]
     assert sub(*options, "-t", f"{name}/#", "-W", 1, code=2) == b"1\n"
+
+
+def test_retained_as_published(options, name):
+    for flags, seen in (([], "0"), (["--retain-as-published"], "1")):
+        with listening(*options, "-t", name, "-C", 1, "-F", "%r", *flags) as subscriber:
+            assert tool("pub", *options, "-t", name, "-m", "x", "-r", "-q", 1).returncode == 0
+            assert subscriber.remaining_lines() == [seen]
+        assert tool("pub", *options, "-t", name, "-n", "-r", "-q", 1).returncode == 0
+
+
+def test_some_messages_at_random(options, name):
+    session = [*options, "-i", name, "-c", "-q", 1, "-t", name]
+    counts = []
+    for percent in (100, 50, 0.1):
+        sub(*session, "-E")
+        assert tool("pub", *options, "-t", name, "-q", 1, "-l", input=b"x\n" * 400).returncode == 0
+        counts.append(len(sub(*session, "-C", 400, "--random-filter", percent).split()))
+    # A fair coin falls outside of this less than once in 10^15 times.
+    assert counts[0] == 400 and 120 < counts[1] < 280 and counts[2] < 30
+
+
+@pytest.mark.parametrize("version", ["311", "5"])
+def test_filters_are_taken_out_of_a_session(options, name, version):
+    session = [*options, "-V", version, "-i", name, "-c", "-q", 1]
+
+    def publish_both():
+        for level in "ab":
+            assert tool("pub", *options, "-t", f"{name}/{level}", "-m", level, "-q", 1).returncode == 0
+    sub(*session, "-t", f"{name}/a", "-t", f"{name}/b", "-E")
+    publish_both()
+    assert sub(*session, "-U", f"{name}/a", "-C", 2).split() == [b"a", b"b"]  # they waited there before
+    publish_both()
+    assert sub(*session, "-t", f"{name}/b", "-C", 1) == b"b\n"
+    # Its own too, once they are made: as those of mosquitto_sub.
+    properties = ["-D", "unsubscribe", "user-property", "a", "b"] if version == "5" else []
+    sub(*session, "-t", f"{name}/a", "--unsubscribe", f"{name}/a", "-U", f"{name}/b", *properties, "-E")
+    publish_both()
+    assert sub(*session, "-U", f"{name}/none", "-W", 0.5, code=2) == b""
+    assert tool("sub", *options, "-V", version, "-i", name, "-t", name, "-E").returncode == 0
 
 
 def test_a_timeout_is_2(options, name):
@@ -247,7 +299,7 @@ def test_watch_on_a_terminal_is_a_table_that_stays_and_ends_with_a_summary(optio
 
 def test_watch_in_a_pipe_has_no_colour_and_counts(options, name):
     name = "watched" + name.rsplit("-", 1)[1]
-    with listening(*options, "-t", f"{name}/#", "--watch", "-C", 20, "-q", 1) as subscriber:
+    with listening(*options, "-t", f"{name}/#", "-w", "-C", 20, "-q", 1) as subscriber:
         for n in range(20):
             assert tool("pub", *options, "-t", f"{name}/{n % 2}", "-m", str(n), "-q", 1).returncode == 0
         lines = subscriber.remaining_lines(20)

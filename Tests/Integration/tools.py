@@ -143,9 +143,14 @@ def take_properties(data, at):
 class Recorder:
     """A server that accepts everything once and keeps the packets."""
 
-    def __init__(self):
-        self.socket = socket.create_server(("127.0.0.1", 0))
-        self.port, self.packets, self.level = self.socket.getsockname()[1], [], None
+    def __init__(self, path=None):
+        if path:
+            self.socket = socket.socket(socket.AF_UNIX)
+            self.socket.bind(str(path))
+            self.socket.listen()
+        else:
+            self.socket = socket.create_server(("127.0.0.1", 0))
+        self.port, self.packets, self.level, self.peer = self.socket.getsockname()[1], [], None, None
         self.thread = threading.Thread(target=self.serve, daemon=True)
         self.thread.start()
 
@@ -157,18 +162,21 @@ class Recorder:
 
     def serve(self):
         with contextlib.suppress(OSError):
-            peer, _ = self.socket.accept()
-            with peer, peer.makefile("rb") as stream:
-                while first := stream.read(1):
-                    length, shift = 0, 0
-                    while True:
-                        byte = stream.read(1)[0]
-                        length, shift = length | (byte & 127) << shift, shift + 7
-                        if byte < 128:
-                            break
-                    body = stream.read(length)
-                    self.packets.append((first[0], body))
-                    self.answer(peer, first[0], body)
+            peer, self.peer = self.socket.accept()
+            self.converse(peer)
+
+    def converse(self, peer):
+        with contextlib.suppress(OSError), peer, peer.makefile("rb") as stream:
+            while first := stream.read(1):
+                length, shift = 0, 0
+                while True:
+                    byte = stream.read(1)[0]
+                    length, shift = length | (byte & 127) << shift, shift + 7
+                    if byte < 128:
+                        break
+                body = stream.read(length)
+                self.packets.append((first[0], body))
+                self.answer(peer, first[0], body)
 
     def answer(self, peer, first, body):
         kind, empty = first >> 4, b""
@@ -178,8 +186,17 @@ class Recorder:
         elif kind == 3 and first & 6 == 2:
             at = take_string(body, 0)[1]
             peer.sendall(b"\x40\x02" + body[at:at + 2])
+        elif kind == 3 and first & 6 == 4:
+            at = take_string(body, 0)[1]
+            peer.sendall(b"\x50\x02" + body[at:at + 2])
+        elif kind == 6:
+            peer.sendall(b"\x70\x02" + body[:2])
         elif kind == 8:
             peer.sendall(b"\x90" + (b"\x04" + body[:2] + b"\0\0" if self.level == 5 else b"\x03" + body[:2] + b"\0"))
+        elif kind == 10:
+            peer.sendall(b"\xb0" + (b"\x04" + body[:2] + b"\0\0" if self.level == 5 else b"\x02" + body[:2]))
+        elif kind == 12:
+            peer.sendall(b"\xd0\0")
 
     def kinds(self):
         return [first >> 4 for first, _ in self.packets]

@@ -46,7 +46,8 @@ struct Bench: AsyncParsableCommand {
             duplicates, order violations and percentiles of latency. Ctrl-C ends the run and prints it too.
 
             To measure with several processes give each --json, and add up: apus bench --merge a.json b.json
-            """
+            """,
+        helpNames: ConnectionOptions.helpNames
     )
 
     @Argument(help: "conn, pub, sub, p2p, fan-in, fan-out or shared.")
@@ -90,6 +91,9 @@ struct Bench: AsyncParsableCommand {
     @Option(help: "Seconds without a message after which those that are missing are given up.")
     var wait: Double = 2
 
+    @Option(name: [.customShort("W"), .long], help: "With sub: seconds to wait for the first message.")
+    var timeout: Double = 60
+
     @Option(name: .shortAndLong, help: "What the topics begin with; the same for `pub` and `sub`.")
     var topic = "apus-bench"
 
@@ -112,7 +116,7 @@ struct Bench: AsyncParsableCommand {
         ] {
             if let value, !(1...1_000_000_000).contains(value) { throw ValidationError("\(name) is at least 1.") }
         }
-        for (name, value) in [("--duration", duration), ("--rate", rate), ("--wait", wait)] {
+        for (name, value) in [("--duration", duration), ("--rate", rate), ("--wait", wait), ("-W", timeout)] {
             if let value, !(value > 0 && value <= 1_000_000_000) {
                 throw ValidationError("\(name) is a number above 0.")
             }
@@ -129,12 +133,12 @@ struct Bench: AsyncParsableCommand {
 
     func run() async throws {
         let tool = Tool(options: connection)
-        let result = Mutex<BenchResult?>(nil)
+        let measured = Mutex<BenchOutcome?>(nil)
         _ = try await tool.run {
-            let measured = try await measure(tool)
-            result.withLock { $0 = measured }
+            let outcome = try await measure(tool)
+            measured.withLock { $0 = outcome }
         }
-        guard let result = result.withLock({ $0 }) else { return }
+        guard let (result, failure) = measured.withLock({ $0 }) else { return }
         var output = StandardOutput()
         if json {
             output.append(try JSONPayloadCoder().encode(result).readableBytesView)
@@ -143,19 +147,23 @@ struct Bench: AsyncParsableCommand {
             try output.print(result.table)
         }
         try output.flush()
+        if let failure { throw tool.fail(failure) }
     }
 
-    private func measure(_ tool: Tool) async throws -> BenchResult {
+    private func measure(_ tool: Tool) async throws -> BenchOutcome {
         guard let scenario else {
             var results: [BenchResult] = []
             for file in merge { results.append(try await BenchResult(file: file)) }
-            return BenchResult(merging: results)
+            return (BenchResult(merging: results), nil)
         }
         let settings = BenchSettings(self, scenario)
         return scenario == .conn
-            ? try await BenchConnecting(settings, tool).run() : try await BenchRun(settings, tool).run()
+            ? (try await BenchConnecting(settings, tool).run(), nil) : try await BenchRun(settings, tool).run()
     }
 }
+
+/// What was measured, and what went wrong meanwhile.
+typealias BenchOutcome = (result: BenchResult, failure: MQTTError?)
 
 /// What a run needs to know.
 struct BenchSettings: Sendable {

@@ -3,6 +3,9 @@ import Synchronization
 
 /// `apus bench conn`: how fast clients connect. They stay until all have.
 struct BenchConnecting: Sendable {
+    /// So many failures before the first success, and no more are tried.
+    private static let failuresMax = 3
+
     private let settings: BenchSettings
     private let tool: Tool
     private let latency = Shared()
@@ -26,9 +29,11 @@ struct BenchConnecting: Sendable {
         var clients: [BenchClient] = []
         var started = 0
         try await withThrowingTaskGroup(of: BenchClient?.self) { tasks in
-            while started < total || !tasks.isEmpty {
-                let mayStart = started < total && started - clients.count - failed < settings.command.window
-                if mayStart && !Task.isCancelled {
+            while true {
+                let isHopeless = clients.isEmpty && failed >= min(Self.failuresMax, total)
+                if isHopeless { tasks.cancelAll() }
+                let underWay = started - clients.count - failed
+                if started < total, underWay < settings.command.window, !isHopeless, !Task.isCancelled {
                     // Cancelled, it starts none any more, and waits for those under way.
                     guard let due = try? await pace.next() else { continue }
                     let configuration = try settings.command.connection.configuration(number: started)
@@ -50,7 +55,7 @@ struct BenchConnecting: Sendable {
         result.latency = latency.histogram.withLock { $0 }
         result.settle()
         if let error = latency.failures.withLock({ $0.first }) { tool.note("The first failure: \(error).") }
-        for client in clients { await client.end() }
+        _ = await clients.end()
         return result
     }
 

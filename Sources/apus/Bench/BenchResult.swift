@@ -40,8 +40,7 @@ struct BenchResult: Codable, Sendable {
 
     init(_ settings: BenchSettings, seconds: Double) {
         scenario = settings.scenario.rawValue
-        // Asked for before, and in order then.
-        broker = (try? settings.command.connection.server.description) ?? ""
+        broker = settings.command.connection.serverName
         qos = Int(settings.command.qos.rawValue)
         payloadBytes = settings.command.size
         publishers = settings.publishers
@@ -86,6 +85,9 @@ struct BenchResult: Codable, Sendable {
 extension BenchResult {
     // MARK: Several processes
 
+    /// Of what a file says; sums of many files are numbers still.
+    private static let countMax = 1 << 48
+
     init(file: String) async throws {
         let options = try PayloadOptions.parse(["--file", file])
         let bytes = try await options.payload()
@@ -94,6 +96,12 @@ extension BenchResult {
         } catch {
             throw CommandFailure("\(file) is not a result of apus bench --json")
         }
+        let counts = [connected, failed, sent, expected, received, lost, duplicates, outOfOrder, foreign, processes]
+        let clients = 0...1_000_000
+        guard counts.allSatisfy((0...Self.countMax).contains), clients.contains(publishers),
+            clients.contains(subscribers), (0...1e12).contains(seconds),
+            latencyCounts.joined().allSatisfy({ $0 <= UInt64(Self.countMax) })
+        else { throw CommandFailure("\(file) has numbers that no measurement has") }
         latency.counts = latencyCounts
     }
 
@@ -119,7 +127,8 @@ extension BenchResult {
         scenario = scenarios.sorted().joined(separator: " + ")
         // Publishers know what was sent; subscribers alone do not see what is missing at the end.
         if scenarios == ["pub", "sub"] {
-            expected = sent * subscribers
+            let product = sent.multipliedReportingOverflow(by: subscribers)
+            expected = product.overflow ? .max : product.partialValue
             latency = BenchLatency()
             for result in results where result.scenario == "sub" { latency.add(result.latency) }
         }

@@ -14,13 +14,29 @@ struct BenchClient: Sendable {
         let client = try MQTTClient(configuration, logger: Logger(label: "bench") { _ in SwiftLogNoOpLogHandler() })
         self.client = client
         running = Task { try await client.run() }
-        try await client.connected()
+        do {
+            try await client.connected()
+        } catch {
+            client.close()
+            throw error
+        }
     }
 
-    func end() async {
+    /// Gives the reason where it had ended before.
+    func end() async -> MQTTError? {
         client.disconnect()
-        // Why a client ended before, its publishing or its subscription has told.
-        _ = await running.result
+        guard case .failure(let error) = await running.result else { return nil }
+        return error as? MQTTError ?? .connectionLost("\(error)")
+    }
+}
+
+extension [BenchClient] {
+    /// All at once: a broker may take its time for each. Gives why one had ended before.
+    func end() async -> MQTTError? {
+        await withTaskGroup(of: MQTTError?.self) { tasks in
+            for client in self { tasks.addTask { await client.end() } }
+            return await tasks.reduce(nil) { $0 ?? $1 }
+        }
     }
 }
 
@@ -30,6 +46,10 @@ final class BenchCounts: Sendable {
     let received = Atomic(0)
     let sendingEnded = Atomic(false)
     let isInterrupted = Atomic(false)
+    /// The first thing that went wrong.
+    let failure = Mutex<MQTTError?>(nil)
+
+    func failed(_ error: MQTTError) { failure.withLock { $0 = $0 ?? error } }
 }
 
 /// A measurement with publishers and subscribers.
@@ -56,47 +76,52 @@ struct BenchRun: Sendable {
         case over
     }
 
-    func run() async throws -> BenchResult {
+    func run() async throws -> BenchOutcome {
         let subscribers = try await connect(settings.subscribers, first: 0)
         let publishers = try await connect(settings.publishers, first: settings.subscribers)
         var subscriptions: [MQTTSubscription] = []
         for (number, subscriber) in subscribers.enumerated() {
             let filter = settings.filter(ofSubscriber: number)
-            subscriptions.append(try await subscriber.client.subscribe(to: filter, qos: settings.command.qos))
+            let qos = settings.command.qos
+            subscriptions.append(
+                try await tool.answered { try await subscriber.client.subscribe(to: filter, qos: qos) }
+            )
             tool.debug("subscribed to \(filter)")
         }
         let began = BenchPayload.now
-        let outcomes = try await measure(publishers, subscriptions)
+        let outcomes = await measure(publishers, subscriptions)
         let result = result(outcomes, from: began)
-        for client in publishers + subscribers { await client.end() }
-        return result
+        let ended = await (publishers + subscribers).end()
+        return (result, ended ?? counts.failure.withLock { $0 })
     }
 
     /// Interrupted, it publishes nothing more, and waits for what is under way.
     private func measure(
         _ publishers: [BenchClient],
         _ subscriptions: [MQTTSubscription]
-    ) async throws -> [Outcome] {
-        let receiving = Task { await receive(subscriptions) }
-        let publishing = Task { try await publish(publishers) }
-        return try await withTaskCancellationHandler {
-            let sent = await publishing.result
+    ) async -> [Outcome] {
+        let publishing = Task { await publish(publishers) }
+        let receiving = Task {
+            // Where it is over before the publishers are at their end, nobody is left to receive.
+            defer { publishing.cancel() }
+            return await receive(subscriptions)
+        }
+        return await withTaskCancellationHandler {
+            let sent = await publishing.value
             counts.sendingEnded.store(true, ordering: .relaxed)
-            if case .failure = sent { receiving.cancel() }
-            let received = await receiving.value
-            return try sent.get() + received
+            return sent + (await receiving.value)
         } onCancel: {
             counts.isInterrupted.store(true, ordering: .relaxed)
             publishing.cancel()
         }
     }
 
-    private func publish(_ publishers: [BenchClient]) async throws -> [Outcome] {
-        try await withThrowingTaskGroup(of: Outcome.self) { tasks in
+    private func publish(_ publishers: [BenchClient]) async -> [Outcome] {
+        await withTaskGroup(of: Outcome.self) { tasks in
             for (number, publisher) in publishers.enumerated() {
-                tasks.addTask { try await publish(publisher.client, number) }
+                tasks.addTask { await publish(publisher.client, number) }
             }
-            return try await tasks.reduce(into: []) { $0.append($1) }
+            return await tasks.reduce(into: []) { $0.append($1) }
         }
     }
 
@@ -110,7 +135,8 @@ struct BenchRun: Sendable {
             var outcomes: [Outcome] = []
             for await outcome in tasks {
                 outcomes.append(outcome)
-                if case .over = outcome { tasks.cancelAll() }
+                let areAllAtTheirEnd = !subscriptions.isEmpty && outcomes.count == subscriptions.count
+                if case .over = outcome { tasks.cancelAll() } else if areAllAtTheirEnd { tasks.cancelAll() }
             }
             return outcomes
         }
@@ -135,11 +161,34 @@ struct BenchRun: Sendable {
 
     // MARK: Publishing
 
-    private func publish(_ client: MQTTClient, _ number: Int) async throws -> Outcome {
+    private func publish(_ client: MQTTClient, _ number: Int) async -> Outcome {
+        let clock = AnswerClock()
+        return await withTaskGroup(of: Outcome.self) { tasks in
+            tasks.addTask { await publish(client, number, clock) }
+            tasks.addTask {
+                do {
+                    try await clock.watch(client, seconds: settings.command.connection.answerSeconds)
+                } catch let error as MQTTError {
+                    counts.failed(error)
+                } catch {
+                    // The publisher was done before.
+                }
+                return .over
+            }
+            var outcome = Outcome.over
+            for await next in tasks {
+                tasks.cancelAll()
+                if case .sent = next { outcome = next }
+            }
+            return outcome
+        }
+    }
+
+    private func publish(_ client: MQTTClient, _ number: Int, _ clock: AnswerClock) async -> Outcome {
         let latency = Mutex(BenchLatency())
         let measuresAcknowledgements = settings.scenario == .pub && settings.command.qos > .atMostOnce
-        var window = PublishWindow(client, messagesMax: settings.scenario == .pub ? settings.command.window : .max) {
-            due in
+        let windowMax = settings.scenario == .pub ? settings.command.window : .max
+        var window = PublishWindow(client, messagesMax: windowMax, clock: clock) { due in
             guard measuresAcknowledgements else { return }
             latency.withLock { $0.record(nanoseconds: max(BenchPayload.now, due) - due) }
         }
@@ -163,9 +212,10 @@ struct BenchRun: Sendable {
                 counts.sent.add(1, ordering: .relaxed)
             }
             try await window.finish()
-        } catch is CancellationError {
-        } catch MQTTError.cancelled {
-            // What was measured so far counts.
+        } catch let error as MQTTError where error != .cancelled {
+            counts.failed(error)
+        } catch {
+            // It was interrupted. What was measured so far counts.
         }
         return .sent(sent, latency.withLock { $0 }, endedAt: BenchPayload.now)
     }
@@ -177,7 +227,8 @@ struct BenchRun: Sendable {
         var received = 0
         let enough = settings.scenario == .sub ? settings.command.messages ?? .max : .max
         for await message in subscription {
-            let payload = BenchPayload(message.payload)
+            var payload = BenchPayload(message.payload)
+            if settings.scenario != .sub && payload?.source.run != settings.run { payload = nil }
             tracker.record(payload, at: BenchPayload.now)
             received += 1
             counts.received.add(1, ordering: .relaxed)
@@ -221,6 +272,10 @@ struct BenchRun: Sendable {
         if settings.scenario == .sub {
             if counts.isInterrupted.load(ordering: .relaxed) { return true }
             if let duration = settings.command.duration { return elapsed > .seconds(duration) }
+            if last.received == 0 && elapsed > .seconds(settings.command.timeout) {
+                counts.failed(.requestTimedOut)
+                return true
+            }
             if let messages = settings.command.messages, last.received >= messages * settings.subscribers {
                 return true
             }
