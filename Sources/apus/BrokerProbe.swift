@@ -46,7 +46,7 @@ struct BrokerProbe: Sendable {
         try await trySession(newest)
     }
 
-    private func tell(_ name: String, _ value: String) { told(Finding(name: name, value: value)) }
+    private func tell(_ name: String, _ value: String) { told(Finding(name: name, value: Printable.sentence(value))) }
 
     private func withClient(
         _ version: ProtocolVersion,

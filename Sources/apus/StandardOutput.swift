@@ -112,6 +112,9 @@ enum Printable {
         return flat.count > characters ? flat.prefix(max(0, characters - 1)) + "…" : flat
     }
 
+    /// Text that may have in it what a broker has sent, such as its reasons.
+    static func sentence(_ text: String) -> String { line(text.utf8, characters: 2_000) }
+
     private static func escape(_ byte: UInt8, into shown: inout [UInt8]) {
         shown += "\\x".utf8
         shown += hexDigits(byte)

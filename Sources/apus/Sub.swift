@@ -208,7 +208,7 @@ actor MessagePrinter {
             output.append(try options.line(message))
             try output.flush()
         } catch let invalid as InvalidPayload {
-            if !quiet { StandardError.print("Error: \(invalid.explanation)\n") }
+            if !quiet { StandardError.print("Error: \(Printable.sentence(invalid.explanation))\n") }
         }
         return left > 0
     }

@@ -51,7 +51,7 @@ struct Tool: Sendable {
 
     /// Says why, and gives the exit code.
     func fail(_ error: any Error) -> ExitCode {
-        if !options.quiet { StandardError.print("Error: \(sentence(error))\n") }
+        note("Error: \(sentence(error))")
         switch error as? MQTTError {
         case .connectTimedOut, .requestTimedOut, .keepAliveTimedOut: return Self.timeoutCode
         default: return .failure
@@ -82,11 +82,11 @@ struct Tool: Sendable {
 
     /// What is not an error and should be known.
     func note(_ text: String) {
-        if !options.quiet { StandardError.print("\(text)\n") }
+        if !options.quiet { StandardError.print("\(Printable.sentence(text))\n") }
     }
 
     func debug(_ text: @autoclosure () -> String) {
-        if options.debug { StandardError.print("\(text())\n") }
+        if options.debug { StandardError.print("\(Printable.sentence(text()))\n") }
     }
 
     var logger: Logger {

@@ -1,5 +1,5 @@
 """The tools in the hands of somebody who means no good: one sentence, the code that is documented, and no trap."""
-import os, subprocess
+import contextlib, os, socket, subprocess
 
 import pytest
 
@@ -130,6 +130,32 @@ def test_texts_that_do_not_fit(options):
 @pytest.mark.parametrize("format", ["%", "%5", "%.", "%-", "%999999999999999999999t", "%.99999t", "@", "\\", "\\x", "%é", "%y"])
 def test_formats_that_are_none_are_64(format):
     fails(tool("sub", "-t", "t", "-F", format), 64)
+
+
+class Liar(Recorder):
+    """Refuses with reasons that would command a terminal."""
+
+    def serve(self):
+        with contextlib.suppress(OSError):
+            while True:
+                peer, _ = self.socket.accept()
+                self.converse(peer)
+
+    def answer(self, peer, first, body):
+        reason = b"\x1b[2J\nError: all is well\r\xc2\x9b"
+        properties = b"\x1f" + len(reason).to_bytes(2, "big") + reason
+        rest = b"\0\x87" + bytes([len(properties)]) + properties
+        peer.sendall(b"\x20" + bytes([len(rest)]) + rest)
+        peer.shutdown(socket.SHUT_RDWR)
+
+
+def test_reasons_of_a_broker_do_not_command_the_terminal():
+    with Liar() as liar:
+        for arguments in (["pub", "-t", "t", "-n"], ["sub", "-t", "t", "-d"], ["bench", "conn", "--clients", 1], ["check"]):
+            done = tool(*arguments, "-h", "127.0.0.1", "-p", liar.port)
+            output = done.stdout + done.stderr
+            assert done.returncode == 1 and b"not authorized (0x87), \\x1b[2J Error: all is well" in output and b"\x1b" not in output and b"\xc2\x9b" not in output, done
+            assert "-d" in arguments or len(done.stderr.splitlines()) == 1
 
 
 def test_formats_of_any_characters(options):
