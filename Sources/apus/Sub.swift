@@ -76,10 +76,7 @@ struct Sub: AsyncParsableCommand {
     @Argument(help: ArgumentHelp("Topic filters, as with -t.", valueName: "topic"))
     var words: [String] = []
 
-    var filters: [String] {
-        let given = topic + words
-        return given.isEmpty ? connection.topicOfURL.map { [$0] } ?? [] : given
-    }
+    var filters: [String] { [connection.topicOfURL].compactMap { $0 } + topic + words }
 
     func validate() throws {
         guard !filters.isEmpty || !unsubscribe.isEmpty else {

@@ -160,6 +160,8 @@ def test_filters_and_what_is_filtered_out(options, retained, name):
     assert sorted(lines) == [b"0", b"3"]
     assert sorted(sub(*options, "-C", 2, f"{name}/0", f"{name}/3", "--qos", 1).split()) == [b"0", b"3"]
     assert sub("-L", f"mqtt://127.0.0.1:{options[3]}/{name}/1", "-C", 1) == b"1\n"
+    arguments = ["-L", f"mqtt://127.0.0.1:{options[3]}/{name}/1", "-t", f"{name}/3", "-C", "2"]
+    assert sorted(sub(*arguments).split()) == sorted(run("mosquitto_sub", *arguments).encode().split()) == [b"1", b"3"]
 
 
 def test_without_messages_that_were_retained_and_with_them_alone(options, retained, name):
