@@ -100,6 +100,23 @@ struct JSONLogHandler: LogHandler {
     }
 }
 
+/// What -d shows of the client library: a line each, with nothing in it that a broker could command the terminal by.
+struct DebugLogHandler: LogHandler {
+    var logLevel = Logger.Level.trace
+    var metadata = Logger.Metadata()
+
+    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+        get { metadata[key] }
+        set { metadata[key] = newValue }
+    }
+
+    func log(event: LogEvent) {
+        let metadata = metadata.merging(event.metadata ?? [:]) { _, new in new }
+        let words = metadata.sorted { $0.key < $1.key }.map { " \($0.key)=\($0.value)" }.joined()
+        StandardError.print(Printable.sentence("\(event.level): \(event.message)\(words)") + "\n")
+    }
+}
+
 enum StandardError {
     /// As one write, so that lines of several threads do not mix.
     static func print(_ text: String) {

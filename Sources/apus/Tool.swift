@@ -91,7 +91,9 @@ struct Tool: Sendable {
 
     var logger: Logger {
         guard options.debug else { return Logger(label: "apus") { _ in SwiftLogNoOpLogHandler() } }
-        return LogFormat.text.logger(label: "apus", level: .trace)
+        var logger = Logger(label: "apus") { _ in DebugLogHandler() }
+        logger.logLevel = .trace
+        return logger
     }
 
     /// Hands a client to `body` once it is connected, and ends it with DISCONNECT. Where the first attempt to connect
