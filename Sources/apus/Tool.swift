@@ -15,6 +15,8 @@ struct Tool: Sendable {
     /// Does `body`, for at most `seconds`, until SIGINT or SIGTERM, or until nobody reads the output any more. Its
     /// task is cancelled then, and ends in its own way. An error is told in one sentence.
     func run(seconds: Double? = nil, _ body: @escaping @Sendable () async throws -> Void) async throws -> Ending {
+        // Before anything can be seen of the tool: nobody can be too early with a signal.
+        let signals = await UnixSignalsSequence(trapping: .sigint, .sigterm)
         do {
             return try await withThrowingTaskGroup(of: Ending.self) { tasks in
                 tasks.addTask {
@@ -22,7 +24,7 @@ struct Tool: Sendable {
                     return .done
                 }
                 tasks.addTask {
-                    for await _ in await UnixSignalsSequence(trapping: .sigint, .sigterm) { return .interrupted }
+                    for await _ in signals { return .interrupted }
                     throw CancellationError()
                 }
                 tasks.addTask {
