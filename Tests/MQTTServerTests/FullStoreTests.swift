@@ -71,7 +71,7 @@ import Testing
             return subscriber
         } _: { trial, subscriber in
             let publisher = try await trial.connect()
-            for (id, seconds) in [(UInt16(1), UInt32(10)), (2, 30)] {
+            for (id, seconds): (UInt16, UInt32) in [(1, 10), (2, 30)] {
                 var publish = Publish(topic: "t", payload: ByteBuffer(), qos: .atLeastOnce, packetID: id)
                 publish.properties[integer: .messageExpiryInterval] = seconds
                 try await publisher.send(.publish(publish))
@@ -83,7 +83,10 @@ import Testing
                 #expect(try await publisher.next() == .puback(Acknowledgement(packetID: id)))
             }
             let received = try await subscriber.next()
-            guard case .publish(let publish) = received else { return Issue.record("\(received)") }
+            guard case .publish(let publish) = received else {
+                Issue.record("\(received)")
+                return
+            }
             #expect(publish.properties[integer: .messageExpiryInterval] == 18)
             try await subscriber.ping()
             #expect(trial.broker.statistics.dropped[.expired] == 1)
