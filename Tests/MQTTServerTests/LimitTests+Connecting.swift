@@ -143,7 +143,9 @@ extension LimitTests {
             try await client.leave()
         }
         // Not even DISCONNECT can ask for more.
-        let (client, _) = try await trial.accepted(short)
+        let (client, again) = try await trial.accepted(short)
+        // In real time its session may have ended before.
+        let ending = again.sessionPresent ? 3 : 4
         var disconnect = Disconnect()
         disconnect.properties[integer: .sessionExpiryInterval] = 600
         try await client.send(.disconnect(disconnect))
@@ -151,8 +153,8 @@ extension LimitTests {
         try await trial.bystander.isServed()
         let broker = trial.broker
         let now = broker.statistics
-        #expect(now.sessions + Int(now.sessionsExpired) == 4)
-        try await trial.bystander.wait(for: "the end of three sessions") { broker.statistics.sessionsExpired == 3 }
+        #expect(now.sessions + Int(now.sessionsExpired) == 1 + ending)
+        try await trial.bystander.wait(for: "the end of the sessions") { broker.statistics.sessionsExpired == ending }
         for connect in [long, short, old] {
             #expect(try await !trial.accepted(connect).connack.sessionPresent)
         }
