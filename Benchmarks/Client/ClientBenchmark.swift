@@ -73,10 +73,11 @@ struct Throughput: AsyncParsableCommand {
                 let began = ContinuousClock.now
                 let publishing = Task { try await publish(sender, topic, qos, progress) }
                 var received = 0
+                let (all, step) = (messages, step)
                 for await _ in subscription {
                     received += 1
                     if received % step == 0 { told.yield() }
-                    if received == messages { break }
+                    if received == all { break }
                 }
                 let seconds = (ContinuousClock.now - began) / .seconds(1)
                 try await publishing.value
@@ -97,6 +98,7 @@ struct Throughput: AsyncParsableCommand {
     ) async throws {
         let payload = ByteBuffer(repeating: UInt8(ascii: "x"), count: size)
         var received = progress.makeAsyncIterator()
+        let step = step
         var allowed = max(window, step)
         for number in 0..<messages {
             if number == allowed {

@@ -51,9 +51,10 @@ struct Sending: AsyncParsableCommand {
         var configuration = try load.server.configuration
         configuration.queue.messagesMax = load.window
         let payload = ByteBuffer(repeating: UInt8(ascii: "x"), count: load.size)
+        let (topic, messages) = (load.topic, load.messages)
         try await MQTTClient.withConnection(configuration, logger: quiet) { client in
             let began = ContinuousClock.now
-            for _ in 0..<load.messages { try await client.enqueue(payload, to: load.topic, qos: qos) }
+            for _ in 0..<messages { try await client.enqueue(payload, to: topic, qos: qos) }
             try await client.flush()
             load.print(began)
         }
@@ -75,10 +76,11 @@ struct Receiving: AsyncParsableCommand {
                 fflush(nil)
                 var began = ContinuousClock.now
                 var received = 0
+                let all = load.messages
                 for await _ in messages {
                     if received == 0 { began = .now }
                     received += 1
-                    if received == load.messages { break }
+                    if received == all { break }
                 }
                 load.print(began)
             }

@@ -12,8 +12,8 @@ extension ClientDriver {
         /// The place in the configuration's list, counted on.
         var nextServer = 0
         var hasConnected = false
-        /// Told why it is over; nil where that was asked for.
-        let over: CheckedContinuation<MQTTError?, Never>
+        /// Told when it is over; the status has the cause.
+        let over: WaitingTask<Void>
     }
 
     /// Takes up what the store has, connects and keeps connected.
@@ -106,11 +106,13 @@ extension ClientDriver {
         guard let over = series?.over else { return }
         series = nil
         ended(error)
-        guard let store = storing?.store else { return over.resume(returning: error) }
+        guard let store = storing?.store else { return over.resume() }
         Task(executorPreference: configuration.environment.executor) { [outbox] in
-            await withCheckedContinuation { waiter in outbox.perform { $0.finishStoring(waiter) } }
+            await withCheckedContinuation { (waiter: CheckedContinuation<Void, Never>) in
+                outbox.perform { $0.finishStoring(WaitingTask(waiter)) }
+            }
             await store.close()
-            over.resume(returning: error)
+            over.resume()
         }
     }
 }
@@ -145,6 +147,11 @@ extension MQTTClient.Configuration {
 /// The settings of one client, in one place for all its parts.
 final class SharedConfiguration: Sendable {
     let value: MQTTClient.Configuration
+    /// Asked for each message: the value would be copied for it.
+    let isDurable: Bool
 
-    init(_ value: MQTTClient.Configuration) { self.value = value }
+    init(_ value: MQTTClient.Configuration) {
+        self.value = value
+        isDurable = value.durableStore != nil
+    }
 }

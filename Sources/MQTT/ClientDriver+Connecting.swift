@@ -80,6 +80,7 @@ extension ClientDriver {
         keepAliveTimer?.cancel()
         keepAliveTimer = nil
         rest = ByteBuffer()
+        table.forgetAliases()
         handOver()
         let broken = ended.wasConnected && !isEnding ? messageBroken(by: ended.error ?? error) : nil
         session.connectionEnded()
@@ -104,6 +105,7 @@ extension ClientDriver {
         }
         attempt?.wasConnected = true
         attempt?.deadline?.cancel()
+        attempt?.deadline = nil
         ageTimer?.cancel()
         ageTimer = nil
         metrics.connected()

@@ -3,10 +3,6 @@ import MQTTSessions
 import NIOCore
 
 extension ClientDriver {
-    /// Payloads that fill at least this part of what was read with them are slices of it; smaller ones are copied, or
-    /// one kept message would keep a whole read buffer.
-    private static let slicedPart = 2
-
     /// Bytes have come.
     func received(_ bytes: ByteBuffer) {
         hasReceived = true
@@ -51,6 +47,7 @@ extension ClientDriver {
     private func handle(_ burst: ByteBuffer) throws(DecodingError) -> Int {
         let bytes = burst.readableBytesUInt8Span
         let packetBytesMax = Int(configuration.packetBytesMax ?? 268_435_460)
+        var payloads = PayloadCutter(burst)
         var at = 0
         while handler != nil, storing == nil || !session.isHeld,
             let header = try FixedHeader.read(bytes, at: at, packetBytesMax: packetBytesMax)
@@ -63,7 +60,7 @@ extension ClientDriver {
             }
             if traces { trace("received", kind, bytes: header.packetBytes) }
             if kind == .publish {
-                try publishReceived(bytes, at: at, header, burst)
+                try publishReceived(bytes, at: at, header, &payloads)
             } else {
                 try packetReceived(bytes, at: at, header, kind)
             }
@@ -127,59 +124,76 @@ extension ClientDriver {
         _ bytes: Span<UInt8>,
         at start: Int,
         _ header: FixedHeader,
-        _ burst: ByteBuffer
+        _ payloads: inout PayloadCutter
     ) throws(DecodingError) {
         let view = try PublishView(bytes, at: start, header: header, version: version)
         let route = try route(view, bytes)
         guard case .deliver(let receipt) = try session.publishArrived(qos: view.qos, packetID: view.packetID) else {
             return
         }
-        let (properties, sinks) = try propertiesAndSinks(view, bytes, route)
-        guard let first = sinks.first else {
+        if let sink = route.sole {
+            let properties = hasOwnProperties(view) ? try properties(view, bytes).own : Properties()
+            give(message(view, route, payloads.cut(view.payload, bytes), properties, receipt, others: nil), to: sink)
+            return
+        }
+        let (properties, identifiers) = try properties(view, bytes)
+        let sinks = sinks(route, identifiers)
+        guard !sinks.isEmpty else {
             // Nobody is there for it: it would hold back all others.
             metrics.dropped(1)
             if let receipt { session.acknowledge(receipt) }
             return
         }
-        let message = MQTTMessage(
+        let others = sinks.count > 1 && receipt != nil ? SharedCount(sinks.count) : nil
+        let message = message(view, route, payloads.cut(view.payload, bytes), properties, receipt, others: others)
+        for sink in sinks { give(message, to: sink) }
+    }
+
+    private func message(
+        _ view: PublishView,
+        _ route: SubscriptionTable.Route,
+        _ payload: ByteBuffer,
+        _ properties: Properties,
+        _ receipt: Receipt?,
+        others: SharedCount?
+    ) -> MQTTMessage {
+        MQTTMessage(
             topic: route.topic,
-            payload: payload(view, bytes, burst),
+            payload: payload,
             qos: view.qos,
             isRetained: view.isRetained,
             isDuplicate: view.isDuplicate,
             properties: properties,
-            acknowledgement: receipt.map {
-                MQTTMessage.Acknowledgement(
-                    receipt: $0,
-                    outbox: outbox,
-                    others: sinks.count > 1 ? SharedCount(sinks.count) : nil
-                )
-            }
+            acknowledgement: receipt.map { .init(receipt: $0, outbox: outbox, others: others) }
         )
-        give(message, to: first)
-        for sink in sinks.dropFirst() { give(message, to: sink) }
     }
 
-    private func give(_ message: MQTTMessage, to sink: Sink) {
+    private func give(_ message: consuming MQTTMessage, to sink: Sink) {
         if sink.burst.isEmpty { touched.append(sink) }
-        sink.burst.append(message)
+        sink.add(message)
     }
 
     private func route(_ view: PublishView, _ bytes: Span<UInt8>) throws(DecodingError) -> SubscriptionTable.Route {
         guard view.topicAlias != 0 else { return table.route(bytes.extracting(view.topic)) }
+        if view.topic.isEmpty, let known = table.route(alias: view.topicAlias) { return known }
         let given = view.topic.isEmpty ? nil : bytes.string(in: view.topic)
         let topic = Array(try session.topic(given, alias: view.topicAlias).utf8)
-        return table.route(topic.span)
+        let route = table.route(topic.span)
+        table.note(route, alias: view.topicAlias)
+        return route
     }
 
-    /// The properties for the application, and who is given the message.
-    private func propertiesAndSinks(
+    /// Whether there are properties for the application. An alias takes three bytes, an identifier at least two.
+    private func hasOwnProperties(_ view: PublishView) -> Bool {
+        view.properties.count > (view.topicAlias == 0 ? 0 : 3) + (view.hasSubscriptionIdentifiers ? 2 : 0)
+    }
+
+    /// The properties for the application, and the subscription identifiers.
+    private func properties(
         _ view: PublishView,
-        _ bytes: Span<UInt8>,
-        _ route: SubscriptionTable.Route
-    ) throws(DecodingError) -> (Properties, [Sink]) {
-        guard !view.properties.isEmpty else { return (Properties(), sinks(route, [])) }
-        let isUnambiguous = route.sole != nil
+        _ bytes: Span<UInt8>
+    ) throws(DecodingError) -> (own: Properties, identifiers: [UInt32]) {
+        guard !view.properties.isEmpty else { return (Properties(), []) }
         var identifiers: [UInt32] = []
         var hasOthers = false
         var cursor = PacketCursor(at: view.properties.lowerBound, end: view.properties.upperBound)
@@ -187,23 +201,21 @@ extension ClientDriver {
             var seen: UInt64 = 0
             let property = try cursor.property(bytes, in: .publish, seen: &seen)
             switch property.identifier {
-            case .subscriptionIdentifier: if !isUnambiguous { identifiers.append(property.integer) }
+            case .subscriptionIdentifier: identifiers.append(property.integer)
             case .topicAlias: break
             default: hasOthers = true
             }
         }
-        let sinks = sinks(route, identifiers)
-        guard hasOthers else { return (Properties(), sinks) }
+        guard hasOthers else { return (Properties(), identifiers) }
         var properties = try Properties(decoding: bytes, view.properties, in: .publish)
         properties.removeAll(.subscriptionIdentifier)
         properties.removeAll(.topicAlias)
-        return (properties, sinks)
+        return (properties, identifiers)
     }
 
     /// The sequences that get a message: of the filters that match, those that the server names, where it names any.
     /// Matching comes first, since a session of an earlier process may have given the same identifiers to other filters.
     private func sinks(_ route: SubscriptionTable.Route, _ identifiers: [UInt32]) -> [Sink] {
-        if let sole = route.sole { return sole.sinks }
         var sinks: [Sink] = []
         for entry in route.entries where identifiers.isEmpty || identifiers.contains(entry.identifier) {
             for sink in entry.sinks where !sinks.contains(where: { $0 === sink }) { sinks.append(sink) }
@@ -212,24 +224,13 @@ extension ClientDriver {
         return sinks
     }
 
-    private func payload(_ view: PublishView, _ bytes: Span<UInt8>, _ burst: ByteBuffer) -> ByteBuffer {
-        let count = view.payload.count
-        guard count > 0 else { return ByteBuffer() }
-        if count >= burst.storageCapacity / Self.slicedPart,
-            let slice = burst.getSlice(at: burst.readerIndex + view.payload.lowerBound, length: count)
-        {
-            return slice
-        }
-        return bytes.buffer(in: view.payload)
-    }
-
     /// Hands what came to the sequences: one lock and at most one task woken for each.
     func handOver() {
         guard !touched.isEmpty else { return }
         let dropsExcess = isAwaited
         for sink in touched {
-            metrics.delivered(sink.burst.count)
-            let (dropped, isFull) = sink.buffer.append(&sink.burst, dropsExcess: dropsExcess)
+            let (messages, dropped, isFull) = sink.handOver(dropsExcess: dropsExcess)
+            metrics.delivered(messages)
             if dropped > 0 { metrics.dropped(dropped) }
             if isFull != sink.isFull {
                 sink.isFull = isFull

@@ -53,7 +53,7 @@ extension ClientDriver {
         /// Those whose senders wait until they are stored, with the tickets of their changes.
         var unstored = Deque<(ticket: UInt64, number: UInt64)>()
         /// Told when nothing is left to be committed.
-        var whenDone: CheckedContinuation<Void, Never>?
+        var whenDone: WaitingTask<Void>?
     }
 
     var isReady: Bool { storing?.isReady ?? true }
@@ -148,7 +148,7 @@ extension ClientDriver {
     }
 
     /// Returns once the store has all that it is to have, or has had its time.
-    func finishStoring(_ waiter: CheckedContinuation<Void, Never>) {
+    func finishStoring(_ waiter: WaitingTask<Void>) {
         guard storing?.isReady == true, failure == nil else { return waiter.resume() }
         storing?.whenDone = waiter
         schedule(in: Self.lastCommitTime) { driver in

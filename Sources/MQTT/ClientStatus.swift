@@ -66,6 +66,9 @@ final class ClientStatus: Sendable {
 
     var connection: MQTTClient.ConnectionState { state.withLock { $0.connection } }
 
+    /// Why the client has ended; nil where that was asked for.
+    var failure: MQTTError? { state.withLock { $0.failure } }
+
     /// False where it has begun before.
     func begin() -> Bool {
         state.withLock { state in

@@ -66,7 +66,7 @@ extension MQTTClient {
     ) async throws(MQTTError) -> PublishID {
         let publish = try checked(payload, topic, qos, retain, properties)
         let id = outbox.nextID()
-        if qos != .atMostOnce && configuration.durableStore != nil {
+        if qos != .atMostOnce && settings.isDurable {
             _ = try await publishAwaiting(publish, id, store: true)
             return id
         }
@@ -138,7 +138,9 @@ extension MQTTClient {
     ) async throws(MQTTError) -> ReasonCode {
         while true {
             let result = await withTaskCancellationHandler {
-                await withCheckedContinuation(isolation: nil) { waiter in
+                await withCheckedContinuation(isolation: nil) {
+                    (continuation: CheckedContinuation<Result<ReasonCode, MQTTError>, Never>) in
+                    let waiter = WaitingTask(continuation)
                     offer(Publication(id: id, publish: publish, waiter: waiter, awaitsStore: store), waiter)
                 }
             } onCancel: {

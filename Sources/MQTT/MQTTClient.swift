@@ -20,7 +20,7 @@ import ServiceLifecycle
 public final class MQTTClient: Service {
     /// How it was set up.
     public var configuration: Configuration { settings.value }
-    private let settings: SharedConfiguration
+    let settings: SharedConfiguration
     let outbox: Outbox
     let status = ClientStatus()
     let responses = Responses()
@@ -110,29 +110,42 @@ public final class MQTTClient: Service {
     public func run() async throws { try await run(isPatient: true) }
 
     /// `isPatient` says whether a first attempt that fails is followed by others.
+    ///
+    /// This is where an idle client waits. All frames up to the continuation are to fit into the first KiB of its task, or
+    /// it takes two: so there are few, and none has room for a result.
+    @inline(__always)
     func run(isPatient: Bool) async throws(MQTTError) {
         guard status.begin() else { throw .alreadyRunning }
-        let error: MQTTError?
         if let executor = configuration.environment.executor {
-            error = await withTaskExecutorPreference(executor) { await untilOver(isPatient: isPatient) }
+            await untilOver(isPatient, on: executor)
         } else {
-            error = await untilOver(isPatient: isPatient)
+            await untilOver(isPatient)
         }
-        if let error { throw error }
+        if let error = status.failure { throw error }
     }
 
-    /// Why it is over; nil where that was asked for. This is where an idle client waits: its frames are to be few.
-    private func untilOver(isPatient: Bool) async -> MQTTError? {
-        await withTaskCancellationOrGracefulShutdownHandler {
-            await withCheckedContinuation { over in begin(isPatient: isPatient, over) }
-        } onCancelOrGracefulShutdown: {
+    @inline(never)
+    private func untilOver(_ isPatient: Bool, on executor: any TaskExecutor) async {
+        await withTaskExecutorPreference(executor) { await untilOver(isPatient) }
+    }
+
+    private func untilOver(_ isPatient: Bool) async {
+        await withGracefulShutdownHandler {
+            await withTaskCancellationHandler {
+                await withCheckedContinuation { over in begin(isPatient, over) }
+            } onCancel: {
+                disconnect()
+            }
+        } onGracefulShutdown: {
             self.disconnect()
         }
     }
 
-    private func begin(isPatient: Bool, _ over: CheckedContinuation<MQTTError?, Never>) {
+    private func begin(_ isPatient: Bool, _ over: CheckedContinuation<Void, Never>) {
         let backoff = Backoff(configuration.reconnect, random: configuration.environment.random)
-        outbox.perform { $0.begin(ClientDriver.Series(isPatient: isPatient, backoff: backoff, over: over)) }
+        outbox.perform {
+            $0.begin(ClientDriver.Series(isPatient: isPatient, backoff: backoff, over: WaitingTask(over)))
+        }
     }
 }
 

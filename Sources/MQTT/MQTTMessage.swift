@@ -5,7 +5,7 @@ import MQTTSessions
 public struct MQTTMessage: Sendable {
     /// The name of the topic that it was published to.
     public let topic: String
-    /// The application's bytes.
+    /// The application's bytes. A small payload shares up to a kilobyte of memory with others that came with it.
     public let payload: ByteBuffer
     /// The one that it was delivered with.
     public let qos: QoS

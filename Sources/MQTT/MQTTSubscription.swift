@@ -31,11 +31,12 @@ public final class MQTTSubscription: AsyncSequence, Sendable {
         let subscription: MQTTSubscription
 
         /// The next message, once there is one. Nil at the end, and where the task is cancelled.
-        public mutating func next() async -> MQTTMessage? { await subscription.buffer.next() }
+        public mutating func next() async -> MQTTMessage? { await next(isolation: nil) }
 
         /// The same, without leaving the caller's actor.
         public mutating func next(isolation actor: isolated (any Actor)?) async -> MQTTMessage? {
-            await subscription.buffer.next()
+            if let message = subscription.buffer.take() { return message }
+            return await subscription.buffer.next()
         }
     }
 

@@ -17,7 +17,7 @@ final class MessageBuffer: Sendable {
         var messages = Deque<MQTTMessage>()
         var bytes = 0
         var longest = 0
-        var waiter: (id: UInt64, continuation: CheckedContinuation<MQTTMessage?, Never>)?
+        var waiter: (id: UInt64, task: WaitingTask<MQTTMessage?>)?
         var lastWaiter: UInt64 = 0
         var isFinished = false
         /// The event loop waits for room.
@@ -37,43 +37,58 @@ final class MessageBuffer: Sendable {
 
     /// Takes all of `burst`. What is of QoS 0 and has no room any more is dropped where `dropsExcess`; gives how many
     /// were, and whether the buffer is full now: then `outbox.roomMade()` tells when it is not.
-    func append(_ burst: inout [MQTTMessage], dropsExcess: Bool) -> (dropped: Int, isFull: Bool) {
-        let (resumption, dropped, isFull) = state.withLock { state in
-            var dropped = 0
+    func append(_ burst: inout Deque<MQTTMessage>, dropsExcess: Bool) -> (dropped: Int, isFull: Bool) {
+        var dropped = 0
+        let (resumption, isFull) = state.withLock { state -> ((() -> Void)?, Bool) in
             guard !state.isFinished else {
                 for message in burst { message.acknowledgement?.send(.success) }
-                return (nil as (() -> Void)?, burst.count, false)
+                dropped = burst.count
+                return (nil, false)
             }
-            for message in burst {
-                if dropsExcess && message.qos == .atMostOnce && state.bytes > bytesMax {
-                    dropped += 1
-                    continue
+            if state.messages.isEmpty && !dropsExcess {
+                swap(&state.messages, &burst)
+                for message in state.messages { state.bytes += message.bytesHeld }
+            } else {
+                for message in burst {
+                    if dropsExcess && message.qos == .atMostOnce && state.bytes > bytesMax {
+                        dropped += 1
+                        continue
+                    }
+                    state.bytes += message.bytesHeld
+                    state.messages.append(message)
                 }
-                state.bytes += message.bytesHeld
-                state.messages.append(message)
             }
             state.longest = max(state.longest, state.messages.count)
             var resumption: (() -> Void)?
             if let waiter = state.waiter, let message = Self.pop(&state) {
                 state.waiter = nil
                 acknowledge(message)
-                resumption = { waiter.continuation.resume(returning: message) }
+                resumption = { waiter.task.resume(returning: message) }
             }
             state.isFull = state.bytes > bytesMax
-            return (resumption, dropped, state.isFull)
+            return (resumption, state.isFull)
         }
-        burst.removeAll(keepingCapacity: burst.capacity <= 1_024)
+        if burst.count <= 1_024 { burst.removeAll(keepingCapacity: true) } else { burst = Deque() }
         resumption?()
         return (dropped, isFull)
     }
 
+    /// The next message, where there is one.
+    func take() -> MQTTMessage? {
+        var hasRoom = false
+        let next = state.withLock { state -> MQTTMessage? in
+            let message = Self.pop(&state)
+            hasRoom = state.isFull && state.bytes <= bytesMax / 2
+            if hasRoom { state.isFull = false }
+            return message
+        }
+        if hasRoom { outbox.roomMade() }
+        if let next { acknowledge(next) }
+        return next
+    }
+
     /// The next message, once there is one; nil at the end, and for a task that is cancelled.
     func next() async -> MQTTMessage? {
-        switch takeNext() {
-        case .message(let message): return message
-        case .end: return nil
-        case .wait: break
-        }
         let id = state.withLock { state in
             state.lastWaiter += 1
             return state.lastWaiter
@@ -89,44 +104,23 @@ final class MessageBuffer: Sendable {
         let isWaiting = state.withLock { state in
             guard state.messages.isEmpty, !state.isFinished, !Task.isCancelled else { return false }
             precondition(state.waiter == nil, "a sequence has one reader at a time")
-            state.waiter = (id, continuation)
+            state.waiter = (id, WaitingTask(continuation))
             return true
         }
         guard !isWaiting else { return }
-        guard !Task.isCancelled, case .message(let message) = takeNext() else {
-            return continuation.resume(returning: nil)
-        }
-        continuation.resume(returning: message)
+        continuation.resume(returning: Task.isCancelled ? nil : take())
     }
 
     private func cancel(_ id: UInt64) {
-        let waiter = state.withLock { state -> CheckedContinuation<MQTTMessage?, Never>? in
+        let waiter = state.withLock { state -> WaitingTask<MQTTMessage?>? in
             guard let waiter = state.waiter, waiter.id == id else { return nil }
             state.waiter = nil
-            return waiter.continuation
+            return waiter.task
         }
         waiter?.resume(returning: nil)
     }
 
     var isFull: Bool { state.withLock { $0.isFull } }
-
-    private enum Next {
-        case message(MQTTMessage)
-        case end
-        case wait
-    }
-
-    private func takeNext() -> Next {
-        let (next, hasRoom) = state.withLock { state -> (Next, Bool) in
-            guard let message = Self.pop(&state) else { return (state.isFinished ? .end : .wait, false) }
-            let hasRoom = state.isFull && state.bytes <= bytesMax / 2
-            if hasRoom { state.isFull = false }
-            return (.message(message), hasRoom)
-        }
-        if case .message(let message) = next { acknowledge(message) }
-        if hasRoom { outbox.roomMade() }
-        return next
-    }
 
     private func acknowledge(_ message: MQTTMessage) {
         if acknowledgesWhenTaken { message.acknowledgement?.send(.success) }
@@ -155,7 +149,7 @@ final class MessageBuffer: Sendable {
             }
             return (state.waiter, state.messages)
         }
-        waiter?.continuation.resume(returning: nil)
+        waiter?.task.resume(returning: nil)
         // The subscription was given up: what nobody wants any more must not hold back the others.
         for message in rest { message.acknowledgement?.send(.success) }
         if !rest.isEmpty { outbox.roomMade() }

@@ -10,7 +10,7 @@ public struct PublishID: Sendable, Hashable {
 
 /// A message on its way to the event loop.
 struct Publication: Sendable {
-    typealias Waiter = CheckedContinuation<Result<ReasonCode, MQTTError>, Never>
+    typealias Waiter = WaitingTask<Result<ReasonCode, MQTTError>>
 
     let id: PublishID
     let publish: Publish
@@ -44,7 +44,6 @@ final class Outbox: Sendable {
         var isStoreFull = false
         var wake: @Sendable () -> Void = {}
         var waitingForRoom: [UInt64: CheckedContinuation<Void, Never>] = [:]
-        var lastID: UInt64 = 0
     }
 
     /// What the loop takes over.
@@ -66,6 +65,7 @@ final class Outbox: Sendable {
     private static let bytesAhead = 512 << 10
 
     private let state = Mutex(State())
+    private let lastID = Atomic<UInt64>(0)
     private let limits: MQTTClient.QueueLimits
 
     init(limits: MQTTClient.QueueLimits) { self.limits = limits }
@@ -95,12 +95,7 @@ final class Outbox: Sendable {
     /// A sequence that was full is not any more.
     func roomMade() { change { $0.hasRoomAgain = true } }
 
-    func nextID() -> PublishID {
-        state.withLock { state in
-            state.lastID += 1
-            return PublishID(value: state.lastID)
-        }
-    }
+    func nextID() -> PublishID { PublishID(value: lastID.add(1, ordering: .relaxed).newValue) }
 
     /// `canWait` says whether `full` is of use to the caller; without it the queue's limits alone count.
     func offer(_ publication: Publication, canWait: Bool) -> Offer {

@@ -1,3 +1,4 @@
+import DequeModule
 import MQTTPackets
 import MQTTSessions
 import NIOCore
@@ -6,12 +7,27 @@ import NIOCore
 final class Sink {
     let buffer: MessageBuffer
     /// What this burst has for it.
-    var burst: [MQTTMessage] = []
+    private(set) var burst = Deque<MQTTMessage>()
+    /// As many as it had in the one before.
+    private var expected = 0
     var isFull = false
     /// Filters that it has.
     var entries: [FilterEntry] = []
 
     init(_ buffer: MessageBuffer) { self.buffer = buffer }
+
+    func add(_ message: consuming MQTTMessage) {
+        if burst.isEmpty { burst.reserveCapacity(expected) }
+        burst.append(message)
+    }
+
+    /// Hands the burst over, and gives how many messages were in it and how many of them were dropped.
+    func handOver(dropsExcess: Bool) -> (messages: Int, dropped: Int, isFull: Bool) {
+        let count = burst.count
+        expected = min(count, 1_024)
+        let (dropped, isFull) = buffer.append(&burst, dropsExcess: dropsExcess)
+        return (count, dropped, isFull)
+    }
 }
 
 /// What one call of `subscribe` waits for.
@@ -82,14 +98,21 @@ final class FilterEntry {
 
 /// Who gets a message: the filters of this client, and what is remembered of topics.
 struct SubscriptionTable {
-    /// What is known of a topic that came before: its string and the filters that match it.
-    struct Route {
+    /// What is known of a topic that came before: its string and the filters that match it. It holds until anything of
+    /// the table changes.
+    final class Route {
         let bytes: [UInt8]
         let topic: String
         let entries: [FilterEntry]
+        /// The only sequence, where a single filter matches: then identifiers tell nothing new.
+        let sole: Sink?
 
-        /// The only filter that matches, where only one sequence has it: then identifiers tell nothing new.
-        var sole: FilterEntry? { entries.count == 1 && entries[0].sinks.count == 1 ? entries[0] : nil }
+        init(_ topic: Span<UInt8>, _ entries: [FilterEntry]) {
+            bytes = topic.toArray()
+            self.topic = topic.string(in: topic.indices)
+            self.entries = entries
+            sole = entries.count == 1 && entries[0].sinks.count == 1 ? entries[0].sinks[0] : nil
+        }
     }
 
     /// A power of two.
@@ -97,6 +120,8 @@ struct SubscriptionTable {
 
     private(set) var entries: [String: FilterEntry] = [:]
     private var routes: [Route?] = []
+    /// Of topics by the aliases that the server has given to them on this connection.
+    private var aliasRoutes: [Route?] = []
     private var identifiersFree: [UInt32] = []
     private var lastIdentifier: UInt32 = 0
 
@@ -109,7 +134,7 @@ struct SubscriptionTable {
         _ options: SubscriptionOptions,
         _ properties: Properties
     ) -> FilterEntry {
-        routes = []
+        forgetRoutes()
         if let entry = entries[filter] {
             entry.options = options
             entry.properties = properties
@@ -131,21 +156,30 @@ struct SubscriptionTable {
         guard entries[entry.filter] === entry else { return }
         entries[entry.filter] = nil
         identifiersFree.append(entry.identifier)
-        routes = []
+        forgetRoutes()
     }
 
-    mutating func forgetRoutes() { routes = [] }
+    mutating func forgetRoutes() {
+        routes = []
+        forgetAliases()
+    }
+
+    mutating func forgetAliases() { aliasRoutes = [] }
+
+    /// What the alias stood for when it was noted.
+    mutating func route(alias: UInt16) -> Route? { alias < aliasRoutes.count ? aliasRoutes[Int(alias)] : nil }
+
+    mutating func note(_ route: Route, alias: UInt16) {
+        while alias >= aliasRoutes.count { aliasRoutes.append(nil) }
+        aliasRoutes[Int(alias)] = route
+    }
 
     /// Looked up where the topic came lately, else found.
     mutating func route(_ topic: Span<UInt8>) -> Route {
         if routes.isEmpty { routes = Array(repeating: nil, count: Self.routesKept) }
         let slot = Int(truncatingIfNeeded: TopicHash.hash(topic, seed: 0)) & (Self.routesKept - 1)
         if let known = routes[slot], topic.isEqual(to: known.bytes) { return known }
-        let route = Route(
-            bytes: topic.toArray(),
-            topic: topic.string(in: topic.indices),
-            entries: matches(topic)
-        )
+        let route = Route(topic, matches(topic))
         routes[slot] = route
         return route
     }
