@@ -20,6 +20,11 @@ extension ClientDriver {
         var wasConnected = false
         /// Why it ends, where that is known before the channel closes.
         var error: MQTTError?
+
+        var wasRefused: Bool {
+            if case .refused = error { return true }
+            return false
+        }
     }
 
     /// Connects; `attemptEnded` is told when it is over, whichever way.
@@ -75,11 +80,13 @@ extension ClientDriver {
     func over(_ number: Int, _ error: MQTTError) {
         guard let ended = attempt, ended.number == number else { return }
         attempt = nil
+        if handler != nil && !ended.wasConnected && !ended.wasRefused { mayHaveMissedSession = true }
         handler = nil
         ended.deadline?.cancel()
         keepAliveTimer?.cancel()
         keepAliveTimer = nil
         rest = ByteBuffer()
+        restWanted = 0
         table.forgetAliases()
         handOver()
         let broken = ended.wasConnected && !isEnding ? messageBroken(by: ended.error ?? error) : nil

@@ -75,6 +75,7 @@ extension ClientDriver {
 
     private func want(_ entry: FilterEntry) {
         entry.state = .wanted
+        entry.isInDoubt = false
         wanted.append(entry)
     }
 
@@ -93,7 +94,10 @@ extension ClientDriver {
             if version == .v5 && session.limits.areIdentifiersAvailable {
                 properties[integer: .subscriptionIdentifier] = entry.identifier
             }
-            let filter = Subscribe.Filter(entry.filter, entry.options)
+            var options = entry.options
+            // What the server may have is not to bring its retained messages again.
+            if entry.isInDoubt && options.retainHandling == .always { options.retainHandling = .ifNew }
+            let filter = Subscribe.Filter(entry.filter, options)
             guard let id = session.subscribe([filter], properties: properties) else {
                 // So many are under way that there is no identifier: the next answer makes room.
                 wanted.prepend(entry)
@@ -250,17 +254,22 @@ extension ClientDriver {
         }
     }
 
-    /// What the session lacks, or has too much.
+    /// What the session lacks, or has too much. One that is present may be new all the same: begun for a CONNECT whose
+    /// answer was lost.
     func resubscribe(sessionPresent: Bool) {
-        if !sessionPresent {
+        if !sessionPresent || mayHaveMissedSession {
             wanted = []
             for entry in table.entries.values {
+                entry.isInDoubt = sessionPresent && entry.isGranted
                 entry.isGranted = false
-                want(entry)
+                entry.state = .wanted
+                wanted.append(entry)
             }
-        } else {
+        }
+        if sessionPresent {
             for filter in unwanted where table[filter] == nil { sendUnsubscribe(filter, nil) }
         }
+        mayHaveMissedSession = false
         unwanted = []
         sendWanted()
     }

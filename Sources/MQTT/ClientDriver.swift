@@ -76,6 +76,8 @@ final class ClientDriver {
 
     var table = SubscriptionTable()
     var wanted = Deque<FilterEntry>()
+    /// A CONNECT had no answer: the server may have begun a session for it.
+    var mayHaveMissedSession = false
     var requests: [UInt16: Request] = [:]
     /// Filters that the server may still have, for the next connection.
     var unwanted: Set<String> = []

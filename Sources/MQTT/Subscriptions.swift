@@ -76,6 +76,8 @@ final class FilterEntry {
     var state = State.wanted
     /// Whether the server has it, in this session.
     var isGranted = false
+    /// It is asked for again, since the session may be another one.
+    var isInDoubt = false
     var sinks: [Sink] = []
     var calls: [SubscribeCall] = []
 

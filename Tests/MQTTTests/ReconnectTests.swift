@@ -33,6 +33,62 @@ import Testing
         }
     }
 
+    @Test(
+        """
+        a session that is there after a CONNECT without an answer may be a new one: filters are subscribed to again, without \
+        their retained messages
+        """
+    )
+    func doubtful() async throws {
+        let server = try await FakeServer()
+        try await withClient(.test(server.address)) { client in
+            async let subscribing = client.subscribe(to: "a", qos: .atLeastOnce)
+            let first = try await server.connection()
+            try await first.accept()
+            guard case .subscribe(let asked)? = try await first.next() else { throw TimedOut(description: "SUBSCRIBE") }
+            first.send(.suback(Suback(packetID: asked.packetID, reasonCodes: [.grantedQoS1])))
+            let subscription = try await subscribing
+            first.close()
+
+            let lost = try await server.connection()
+            guard case .connect? = try await lost.next() else { throw TimedOut(description: "CONNECT") }
+            lost.close()
+
+            let third = try await server.connection()
+            try await third.accept(sessionPresent: true)
+            guard case .subscribe(let again)? = try await third.next() else { throw TimedOut(description: "SUBSCRIBE") }
+            #expect(again.filters.map(\.filter) == ["a"])
+            #expect(again.filters.map(\.options.retainHandling) == [.ifNew])
+            third.send(.suback(Suback(packetID: again.packetID, reasonCodes: [.grantedQoS1])))
+            third.send(.publish(Publish(topic: "a", payload: ByteBuffer(string: "m"))))
+            #expect(await subscription.first(1).map(\.payloadString) == ["m"])
+            third.close()
+
+            // Nothing is in doubt any more: the next packet is the publish.
+            let fourth = try await server.connection()
+            try await fourth.accept(sessionPresent: true)
+            try await client.publish("x", to: "b")
+            #expect(try await fourth.publish().topic == "b")
+        }
+    }
+
+    @Test("a connection that ends within a packet leaves nothing to the next one", arguments: ProtocolVersion.allCases)
+    func cutWithinPacket(_ version: ProtocolVersion) async throws {
+        let server = try await FakeServer(version)
+        try await withClient(.test(server.address, "c", version)) { client in
+            let first = try await server.connection()
+            try await first.accept()
+            let publish = Publish(topic: "t", payload: ByteBuffer(repeating: 0, count: 200))
+            var bytes = PacketEncoder(version: version).encode(.publish(publish))
+            first.send(bytes.readSlice(length: 100) ?? bytes)
+            first.close()
+            let next = try await server.connection()
+            try await next.accept()
+            try await client.publish("m", to: "t", qos: .atMostOnce)
+            _ = try await next.publish()
+        }
+    }
+
     @Test("without the session the filters are subscribed to again, and messages are sent as new ones")
     func resubscribes() async throws {
         let server = try await FakeServer()
