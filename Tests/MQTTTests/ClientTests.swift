@@ -1,4 +1,5 @@
 import MQTT
+import MQTTPackets
 import MQTTTesting
 import Testing
 
@@ -23,6 +24,67 @@ import Testing
                 try await client.publish("again", to: "a/b", qos: .atLeastOnce)
                 #expect(await some.first(1).map(\.payloadString) == ["again"])
             }
+        }
+    }
+
+    @Test(
+        "[MQTT-3.3.5-1] before 5.0, a server may send a copy for each filter that matches, or one: each sequence gets what comes",
+        arguments: [1, 2]
+    )
+    func copies(_ count: Int) async throws {
+        let server = try await FakeServer(.v3_1_1)
+        try await withClient(.test(server.address, "c", .v3_1_1)) { client in
+            let connection = try await server.connection()
+            try await connection.accept()
+            var subscriptions: [MQTTSubscription] = []
+            for filter in ["a/#", "a/+", "b"] {
+                async let subscribing = client.subscribe(to: filter, qos: .atLeastOnce)
+                guard case .subscribe(let asked)? = try await connection.next() else {
+                    throw TimedOut(description: "SUBSCRIBE")
+                }
+                connection.send(.suback(Suback(packetID: asked.packetID, reasonCodes: [.grantedQoS1])))
+                subscriptions.append(try await subscribing)
+            }
+            func send(_ topic: String, _ payload: String, _ id: UInt16) {
+                let payload = ByteBuffer(string: payload)
+                connection.send(.publish(Publish(topic: topic, payload: payload, qos: .atLeastOnce, packetID: id)))
+            }
+            for copy in 1...count { send("a/x", "m", UInt16(copy)) }
+            send("a/x", "end", 7)
+            send("b", "other", 8)
+            let expected = Array(repeating: "m", count: count) + ["end"]
+            // A message is acknowledged once, when the last of its sequences has taken it.
+            for subscription in subscriptions.prefix(2) {
+                #expect(await subscription.first(expected.count).map(\.payloadString) == expected)
+            }
+            #expect(await subscriptions[2].first(1).map(\.payloadString) == ["other"])
+            for id in (1...count).map(UInt16.init) + [7, 8] {
+                #expect(try await connection.next() == .puback(Acknowledgement(packetID: id)))
+            }
+        }
+    }
+
+    @Test("payloads of all sizes that come together are cut where they end")
+    func payloads() async throws {
+        let server = try await FakeServer()
+        try await withClient(.test(server.address)) { client in
+            async let subscribing = client.subscribe(to: "t")
+            let connection = try await server.connection()
+            try await connection.accept()
+            guard case .subscribe(let asked)? = try await connection.next() else {
+                throw TimedOut(description: "SUBSCRIBE")
+            }
+            connection.send(.suback(Suback(packetID: asked.packetID, reasonCodes: [.success])))
+            let subscription = try await subscribing
+            let sizes = (0..<400).map { $0 % 7 == 0 ? $0 * 11 : $0 % 300 }
+            let payloads = sizes.enumerated().map { at, size in
+                ByteBuffer(bytes: (0..<size).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ at) })
+            }
+            var bytes = ByteBuffer()
+            let encoder = PacketEncoder(version: .v5)
+            for payload in payloads { encoder.encode(.publish(Publish(topic: "t", payload: payload)), into: &bytes) }
+            connection.send(bytes)
+            #expect(await subscription.first(payloads.count).map(\.payload) == payloads)
         }
     }
 
