@@ -66,7 +66,7 @@ extension ClientDriver {
         waiter.resume(returning: result)
     }
 
-    private func tell(_ id: PublishID, _ result: Result<ReasonCode, MQTTError>) {
+    func tell(_ id: PublishID, _ result: Result<ReasonCode, MQTTError>) {
         // QoS 0 that `publish` was given has no name: its task has gone on.
         guard id != .none, status.hasListeners else { return }
         switch result {
@@ -212,6 +212,7 @@ extension ClientDriver {
     // MARK: Flushing
 
     func flush(_ id: UInt64, _ waiter: CheckedContinuation<Result<Void, MQTTError>, Never>) {
+        guard !isEnding else { return waiter.resume(returning: .failure(.closed)) }
         takePublications()
         flushes.append(Flush(id: id, number: isReady ? session.outbound.end : .max, waiter: waiter))
     }

@@ -129,7 +129,13 @@ final class Outbox: Sendable {
             return (.accepted, state.wake)
         }
         wake?()
-        dropped?.waiter?.resume(returning: .failure(.dropped))
+        if let dropped {
+            if let waiter = dropped.waiter {
+                waiter.resume(returning: .failure(.dropped))
+            } else {
+                perform { $0.tell(dropped.id, .failure(.dropped)) }
+            }
+        }
         return offer
     }
 

@@ -39,6 +39,7 @@ import Testing
                 $0.queue.policy = policy
             }
             let client = try MQTTClient(configuration, logger: quiet)
+            let events = client.events
             var refused = 0
             for number in 0..<5 {
                 do {
@@ -54,6 +55,9 @@ import Testing
             )
             client.close()
             try await running.value
+            var dropped = 0
+            for await case .publishFailed(_, .dropped) in events { dropped += 1 }
+            #expect(dropped == (policy == .dropOldest ? 2 : 0))
         }
     }
 
@@ -164,5 +168,6 @@ import Testing
         await #expect(throws: MQTTError.closed) { try await publishing.value }
         await #expect(throws: MQTTError.closed) { try await subscribing.value }
         await #expect(throws: MQTTError.closed) { try await flushing.value }
+        await #expect(throws: MQTTError.closed) { try await client.flush() }
     }
 }
