@@ -35,10 +35,16 @@ final class MessageBuffer: Sendable {
         self.acknowledgesWhenTaken = acknowledgesWhenTaken
     }
 
-    /// Takes all of `burst`. What is of QoS 0 and has no room any more is dropped where `dropsExcess`; gives how many
-    /// were, and whether the buffer is full now: then `outbox.roomMade()` tells when it is not.
-    func append(_ burst: inout Deque<MQTTMessage>, dropsExcess: Bool) -> (dropped: Int, isFull: Bool) {
+    /// Takes all of `burst`, which holds so many bytes. What is of QoS 0 and has no room any more is dropped where
+    /// `dropsExcess`; gives how many were, and whether the buffer is full now: then `outbox.roomMade()` tells when it is
+    /// not.
+    func append(
+        _ burst: inout Deque<MQTTMessage>,
+        bytes: Int,
+        dropsExcess: Bool
+    ) -> (dropped: Int, isFull: Bool) {
         var dropped = 0
+        let isLarge = burst.count > 1_024
         let (resumption, isFull) = state.withLock { state -> ((() -> Void)?, Bool) in
             guard !state.isFinished else {
                 for message in burst { message.acknowledgement?.send(.success) }
@@ -47,9 +53,9 @@ final class MessageBuffer: Sendable {
             }
             if state.messages.isEmpty && !dropsExcess {
                 swap(&state.messages, &burst)
-                for message in state.messages { state.bytes += message.bytesHeld }
+                state.bytes += bytes
             } else {
-                for message in burst {
+                while let message = burst.popFirst() {
                     if dropsExcess && message.qos == .atMostOnce && state.bytes > bytesMax {
                         dropped += 1
                         continue
@@ -68,7 +74,7 @@ final class MessageBuffer: Sendable {
             state.isFull = state.bytes > bytesMax
             return (resumption, state.isFull)
         }
-        if burst.count <= 1_024 { burst.removeAll(keepingCapacity: true) } else { burst = Deque() }
+        if isLarge { burst = Deque() } else { burst.removeAll(keepingCapacity: true) }
         resumption?()
         return (dropped, isFull)
     }

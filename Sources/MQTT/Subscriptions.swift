@@ -8,6 +8,7 @@ final class Sink {
     let buffer: MessageBuffer
     /// What this burst has for it.
     private(set) var burst = Deque<MQTTMessage>()
+    private var burstBytes = 0
     /// As many as it had in the one before.
     private var expected = 0
     var isFull = false
@@ -18,6 +19,7 @@ final class Sink {
 
     func add(_ message: consuming MQTTMessage) {
         if burst.isEmpty { burst.reserveCapacity(expected) }
+        burstBytes += message.bytesHeld
         burst.append(message)
     }
 
@@ -25,7 +27,8 @@ final class Sink {
     func handOver(dropsExcess: Bool) -> (messages: Int, dropped: Int, isFull: Bool) {
         let count = burst.count
         expected = min(count, 1_024)
-        let (dropped, isFull) = buffer.append(&burst, dropsExcess: dropsExcess)
+        let (dropped, isFull) = buffer.append(&burst, bytes: burstBytes, dropsExcess: dropsExcess)
+        burstBytes = 0
         return (count, dropped, isFull)
     }
 }
