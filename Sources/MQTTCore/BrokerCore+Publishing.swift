@@ -126,10 +126,7 @@ extension BrokerCore {
     /// It waited for room for longer than it lasts, and nobody gets it any more [MQTT-3.3.2-5]. What its topic had before
     /// is not the last message either.
     private mutating func expire(_ bytes: Span<UInt8>, _ view: PublishView) -> ReasonCode {
-        let topic = bytes.extracting(view.topic)
-        if view.isRetained, retained.remove(topic) != nil {
-            change(.retainedCleared(topic: topic.string(in: 0..<topic.count)))
-        }
+        if view.isRetained { forgetRetained(bytes.extracting(view.topic)) }
         // Nobody knows how many copies it would have been.
         statistics.copiesRouted &+= 1
         drop(.expired, -1, bytes: view.payload.count)
@@ -251,22 +248,25 @@ extension BrokerCore {
         let topic = bytes.extracting(view.topic)
         let isOwn = publication.publisher == Publication.broker
         if view.payload.isEmpty {
-            if retained.remove(topic) != nil {  // [MQTT-3.3.1-6]
-                change(.retainedCleared(topic: topic.string(in: 0..<topic.count)))
-            }
+            forgetRetained(topic)  // [MQTT-3.3.1-6]
             return true
         }
         let message = makeMessage(&publication, bytes, view)
         guard isOwn || hasRoomToRetain(message, topic) else {
             drop(.notRetained, -1, bytes: view.payload.count, of: message)
             // What was there before is not the topic's last message any more.
-            if retained.remove(topic) != nil { change(.retainedCleared(topic: message.topic)) }
+            forgetRetained(topic)
             return false
         }
         retained.set(message)  // [MQTT-3.3.1-5]
         let version = retained.version
         if !isOwn { change(.retained(StoredRetained(message, version: version))) }
         return true
+    }
+
+    private mutating func forgetRetained(_ topic: Span<UInt8>) {
+        guard retained.remove(topic) != nil else { return }
+        change(.retainedCleared(topic: topic.string(in: topic.indices)))
     }
 
     @inline(__always)

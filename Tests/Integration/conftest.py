@@ -4,6 +4,7 @@ import itertools, re, resource
 import pytest
 
 from brokers import running_with_threads
+from tools import broker_named
 
 DESCRIPTORS = 20_000
 _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -31,6 +32,19 @@ def own_broker():
     """For tests that look at the whole process: memory, storms. On four event loops."""
     with running_with_threads(4) as broker:
         yield broker
+
+
+@pytest.fixture(scope="module", params=["apus", "mosquitto"])
+def server(request, tmp_path_factory):
+    """What the tools are used with: ours, and mosquitto."""
+    with broker_named(request.param, tmp_path_factory.mktemp("broker")) as broker:
+        yield broker
+
+
+@pytest.fixture
+def options(server):
+    """How a tool finds it."""
+    return ["-h", "127.0.0.1", "-p", str(server.port)]
 
 
 @pytest.fixture

@@ -5,18 +5,7 @@ import pytest
 
 from brokers import PROGRAM
 from programs import Program
-from tools import Terminal, broker_named, listening, tool
-
-
-@pytest.fixture(scope="module", params=["apus", "mosquitto"])
-def server(request, tmp_path_factory):
-    with broker_named(request.param, tmp_path_factory.mktemp("broker")) as broker:
-        yield broker
-
-
-@pytest.fixture
-def options(server):
-    return ["-h", "127.0.0.1", "-p", str(server.port)]
+from tools import Terminal, listening, tool
 
 
 def bench(*arguments):

@@ -5,13 +5,7 @@ import pytest
 
 from brokers import PROGRAM, wait_until
 from programs import Program, run
-from tools import Recorder, Terminal, broker_named, listening, tool
-
-
-@pytest.fixture(scope="module", params=["apus", "mosquitto"])
-def server(request, tmp_path_factory):
-    with broker_named(request.param, tmp_path_factory.mktemp("broker")) as broker:
-        yield broker
+from tools import Recorder, Terminal, listening, tool
 
 
 def recorded(*options, program=None, input=None):

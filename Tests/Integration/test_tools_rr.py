@@ -7,13 +7,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from programs import run
-from tools import Terminal, broker_named, tool
-
-
-@pytest.fixture(scope="module", params=["apus", "mosquitto"])
-def server(request, tmp_path_factory):
-    with broker_named(request.param, tmp_path_factory.mktemp("broker")) as broker:
-        yield broker
+from tools import Terminal, tool
 
 
 @pytest.fixture(scope="module")

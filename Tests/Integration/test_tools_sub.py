@@ -10,17 +10,6 @@ from tools import Terminal, broker_named, listening, tool
 BINARY = b"\xff\0\x1b[31mred\x07\r\xc3\xa9\n"
 
 
-@pytest.fixture(scope="module", params=["apus", "mosquitto"])
-def server(request, tmp_path_factory):
-    with broker_named(request.param, tmp_path_factory.mktemp("broker")) as broker:
-        yield broker
-
-
-@pytest.fixture
-def options(server):
-    return ["-h", "127.0.0.1", "-p", str(server.port)]
-
-
 @pytest.fixture
 def retained(options):
     """Publishes retained messages, and takes them back at the end."""
