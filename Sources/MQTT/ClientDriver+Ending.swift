@@ -57,8 +57,7 @@ extension ClientDriver {
         for (publication, _) in offline { publication.waiter?.resume(returning: .failure(cause)) }
         offline = []
         offlineBytes = 0
-        for message in pending.values { message.waiter?.resume(returning: .failure(cause)) }
-        pending = [:]
+        for message in pending.removeAll() { message.waiter?.resume(returning: .failure(cause)) }
         awaitedPublishes = 0
         for flush in flushes { flush.waiter.resume(returning: .failure(cause)) }
         flushes = []

@@ -22,11 +22,14 @@ extension ClientDriver {
             offline.append((publication, now))
             offlineBytes += publication.bytesHeld
         } else if let number = session.publish(publish) {
-            pending[number] = Pending(
-                id: publication.id,
-                waiter: publication.waiter,
-                awaitsStore: publication.awaitsStore,
-                enqueuedAt: session.now
+            pending.append(
+                .init(
+                    id: publication.id,
+                    waiter: publication.waiter,
+                    awaitsStore: publication.awaitsStore,
+                    enqueuedAt: session.now
+                ),
+                number: number
             )
             if publication.awaitsStore {
                 storing?.unstored.append((session.lastTicket, number))
@@ -56,7 +59,7 @@ extension ClientDriver {
     /// Nothing more happens to a message of QoS 1 or 2.
     func finish(_ number: UInt64, _ result: Result<ReasonCode, MQTTError>) {
         if suspect?.number == number { acquit() }
-        guard let message = pending.removeValue(forKey: number) else { return }
+        guard let message = pending.remove(number) else { return }
         guard let waiter = message.waiter else { return tell(message.id, result) }
         if !message.awaitsStore {
             awaitedPublishes -= 1
@@ -157,11 +160,10 @@ extension ClientDriver {
             offlineBytes -= publication.bytesHeld
             return finish(publication, .failure(error))
         }
-        guard let (number, message) = pending.first(where: { $0.value.id == id }) else { return }
+        guard let number = pending.number(of: id) else { return }
         if session.removeUnsent(number) { return finish(number, .failure(error)) }
-        guard let waiter = message.waiter else { return }
-        pending[number]?.waiter = nil
-        if message.awaitsStore { pending[number]?.awaitsStore = false } else { awaitedPublishes -= 1 }
+        guard let (waiter, awaitedStore) = pending.removeWaiter(number) else { return }
+        if !awaitedStore { awaitedPublishes -= 1 }
         waiter.resume(returning: .failure(error))
     }
 

@@ -49,7 +49,7 @@ extension ClientDriver {
         let packetBytesMax = Int(configuration.packetBytesMax ?? 268_435_460)
         var payloads = PayloadCutter(burst)
         var at = 0
-        while handler != nil, storing == nil || !session.isHeld,
+        while handler != nil, !hasStore || !session.isHeld,
             let header = try FixedHeader.read(bytes, at: at, packetBytesMax: packetBytesMax)
         {
             guard let kind = header.kind else { throw .malformed("packet type 0") }

@@ -70,7 +70,10 @@ extension ClientDriver {
                 return
             }
             for message in kept.messages {
-                pending[message.number] = Pending(id: .none, waiter: nil, enqueuedAt: message.queuedAt ?? now)
+                pending.append(
+                    .init(id: .none, waiter: nil, enqueuedAt: message.queuedAt ?? now),
+                    number: message.number
+                )
             }
             storing?.isReady = true
             dropAged()
@@ -132,10 +135,8 @@ extension ClientDriver {
 
     /// Whatever happens to the program now, the message is published.
     private func stored(_ number: UInt64) {
-        guard let waiter = pending[number]?.waiter, pending[number]?.awaitsStore == true else { return }
-        pending[number]?.waiter = nil
-        pending[number]?.awaitsStore = false
-        waiter.resume(returning: .success(.success))
+        guard pending[number]?.awaitsStore == true else { return }
+        pending.removeWaiter(number)?.waiter.resume(returning: .success(.success))
     }
 
     private func storeFailed(_ cause: String) {

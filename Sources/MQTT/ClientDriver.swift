@@ -14,14 +14,6 @@ final class ClientDriver {
     private static let wakingsInRowMax = 8
     private static let betweenWakings = TimeAmount.microseconds(50)
 
-    /// A QoS 1 or 2 message that has not reached its guarantee.
-    struct Pending {
-        let id: PublishID
-        var waiter: Publication.Waiter?
-        var awaitsStore = false
-        let enqueuedAt: Int64
-    }
-
     /// SUBSCRIBE or UNSUBSCRIBE, to be answered.
     enum Request {
         case subscribe(FilterEntry, [SubscribeCall])
@@ -59,7 +51,7 @@ final class ClientDriver {
     var pause: Scheduled<Void>?
     var pauseReference: ServerAddress?
 
-    var pending: [UInt64: Pending] = [:]
+    var pending = PendingMessages()
     var awaitedPublishes = 0
     var suspect: Suspect?
     /// Of QoS 0, for the next connection.
@@ -71,6 +63,8 @@ final class ClientDriver {
     var queuedTold: (messages: Int, bytes: Int)? = (0, 0)
 
     var storing: Storing?
+    /// Whether there is a store, which `storing` is too large to be asked for with each packet.
+    let hasStore: Bool
     /// The time of the store goes on over restarts.
     var timeOffset: Int64 = 0
 
@@ -122,6 +116,7 @@ final class ClientDriver {
         )
         session.automaticAliasesMax = configuration.automaticTopicAliasesMax
         storing = configuration.durableStore.map { Storing(store: $0) }
+        hasStore = configuration.durableStore != nil
     }
 
     // What is asked for each packet is read from stored properties: a call that borrows the session would copy it.
@@ -144,7 +139,7 @@ final class ClientDriver {
     private func settle() {
         while !session.ended.isEmpty { settleEnded() }
         write()
-        if storing != nil { commitChanges() }
+        if hasStore { commitChanges() }
         if !flushes.isEmpty { settleFlushes() }
         let queued = (messages: queuedMessages, bytes: offlineBytes + session.outbound.bytesHeld)
         if queuedTold.map({ $0 != queued }) ?? true {
@@ -218,7 +213,7 @@ final class ClientDriver {
 
     /// Sequences are full, and nobody would wait in vain.
     var holdsReading: Bool {
-        (fullSinks > 0 && !isAwaited && isConnected) || (storing != nil && session.isHeld)
+        (fullSinks > 0 && !isAwaited && isConnected) || (hasStore && session.isHeld)
     }
 
     private func recountFullSinks() {

@@ -11,12 +11,69 @@ final class SharedCount: Sendable {
     func isLast() -> Bool { count.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 }
 }
 
+/// Messages in the order in which they came, in chunks: a burst that is large moves in as it is.
+///
+///      front                  behind
+///     ┌─────┬─────┬───┬───┐  ┌───┬───┬───┐  ┌───┬───┐
+///     │ nil │ nil │ m │ m │  │ m │ m │ m │  │ m │ m │
+///     └─────┴─────┴───┴───┘  └───┴───┴───┘  └───┴───┘
+///                   ▲ next
+struct MessageChunks {
+    /// A smaller burst is moved message by message, into a chunk of at most so many.
+    private static let chunkMin = 64
+    private static let chunkMax = 1_024
+
+    private var front: [MQTTMessage?] = []
+    private var next = 0
+    private var behind = Deque<[MQTTMessage?]>()
+
+    var isEmpty: Bool { front.isEmpty }
+
+    /// Takes all of `burst`, none of which is missing.
+    mutating func append(_ burst: inout [MQTTMessage?]) {
+        if front.isEmpty {
+            swap(&front, &burst)
+        } else if burst.count >= Self.chunkMin || (behind.last ?? front).count >= Self.chunkMax {
+            behind.append(burst)
+            burst = []
+        } else if behind.isEmpty {
+            front += burst
+            burst.removeAll(keepingCapacity: true)
+        } else {
+            behind[behind.count - 1] += burst
+            burst.removeAll(keepingCapacity: true)
+        }
+    }
+
+    mutating func popFirst() -> MQTTMessage? {
+        guard next < front.count else { return nil }
+        let message = front[next].take()
+        next += 1
+        if next == front.count { removeFront() }
+        return message
+    }
+
+    private mutating func removeFront() {
+        next = 0
+        if let chunk = behind.popFirst() {
+            front = chunk
+        } else {
+            // What was long once does not keep its storage.
+            front.removeAll(keepingCapacity: front.count <= 256)
+        }
+    }
+
+    mutating func removeAll() -> [MQTTMessage] {
+        defer { self = MessageChunks() }
+        return ([front] + behind).joined().compactMap(\.self)
+    }
+}
+
 /// What stands between the event loop and one sequence: bursts come in whole, messages go out one by one.
 final class MessageBuffer: Sendable {
     private struct State {
-        var messages = Deque<MQTTMessage>()
+        var messages = MessageChunks()
         var bytes = 0
-        var longest = 0
         var waiter: (id: UInt64, task: WaitingTask<MQTTMessage?>)?
         var lastWaiter: UInt64 = 0
         var isFinished = false
@@ -39,32 +96,21 @@ final class MessageBuffer: Sendable {
     /// `dropsExcess`; gives how many were, and whether the buffer is full now: then `outbox.roomMade()` tells when it is
     /// not.
     func append(
-        _ burst: inout Deque<MQTTMessage>,
+        _ burst: inout [MQTTMessage?],
         bytes: Int,
         dropsExcess: Bool
     ) -> (dropped: Int, isFull: Bool) {
         var dropped = 0
-        let isLarge = burst.count > 1_024
         let (resumption, isFull) = state.withLock { state -> ((() -> Void)?, Bool) in
             guard !state.isFinished else {
-                for message in burst { message.acknowledgement?.send(.success) }
+                for message in burst { message?.acknowledgement?.send(.success) }
                 dropped = burst.count
+                burst = []
                 return (nil, false)
             }
-            if state.messages.isEmpty && !dropsExcess {
-                swap(&state.messages, &burst)
-                state.bytes += bytes
-            } else {
-                while let message = burst.popFirst() {
-                    if dropsExcess && message.qos == .atMostOnce && state.bytes > bytesMax {
-                        dropped += 1
-                        continue
-                    }
-                    state.bytes += message.bytesHeld
-                    state.messages.append(message)
-                }
-            }
-            state.longest = max(state.longest, state.messages.count)
+            state.bytes += bytes
+            if dropsExcess && state.bytes > bytesMax { dropped = dropExcess(&burst, &state.bytes) }
+            if !burst.isEmpty { state.messages.append(&burst) }
             var resumption: (() -> Void)?
             if let waiter = state.waiter, let message = Self.pop(&state) {
                 state.waiter = nil
@@ -74,22 +120,34 @@ final class MessageBuffer: Sendable {
             state.isFull = state.bytes > bytesMax
             return (resumption, state.isFull)
         }
-        if isLarge { burst = Deque() } else { burst.removeAll(keepingCapacity: true) }
         resumption?()
         return (dropped, isFull)
+    }
+
+    /// From where on there is no room, messages of QoS 0 go. `bytes` has the whole burst already.
+    private func dropExcess(_ burst: inout [MQTTMessage?], _ bytes: inout Int) -> Int {
+        let count = burst.count
+        bytes -= burst.reduce(0) { $0 + ($1?.bytesHeld ?? 0) }
+        burst.removeAll { message in
+            guard let message else { return true }
+            let isExcess = message.qos == .atMostOnce && bytes > bytesMax
+            if !isExcess { bytes += message.bytesHeld }
+            return isExcess
+        }
+        return count - burst.count
     }
 
     /// The next message, where there is one.
     func take() -> MQTTMessage? {
         var hasRoom = false
-        let next = state.withLock { state -> MQTTMessage? in
+        let next = state.withLock { state in
             let message = Self.pop(&state)
             hasRoom = state.isFull && state.bytes <= bytesMax / 2
             if hasRoom { state.isFull = false }
             return message
         }
         if hasRoom { outbox.roomMade() }
-        if let next { acknowledge(next) }
+        if acknowledgesWhenTaken, let acknowledgement = next?.acknowledgement { acknowledgement.send(.success) }
         return next
     }
 
@@ -135,11 +193,6 @@ final class MessageBuffer: Sendable {
     private static func pop(_ state: inout State) -> MQTTMessage? {
         guard let message = state.messages.popFirst() else { return nil }
         state.bytes -= message.bytesHeld
-        // A sequence that was long once does not keep its storage.
-        if state.messages.isEmpty && state.longest > 256 {
-            state.messages = Deque()
-            state.longest = 0
-        }
         return message
     }
 
@@ -148,12 +201,9 @@ final class MessageBuffer: Sendable {
         let (waiter, rest) = state.withLock { state in
             state.isFinished = true
             defer { state.waiter = nil }
-            guard discarding else { return (state.waiter, Deque<MQTTMessage>()) }
-            defer {
-                state.messages = Deque()
-                state.bytes = 0
-            }
-            return (state.waiter, state.messages)
+            guard discarding else { return (state.waiter, [] as [MQTTMessage]) }
+            state.bytes = 0
+            return (state.waiter, state.messages.removeAll())
         }
         waiter?.task.resume(returning: nil)
         // The subscription was given up: what nobody wants any more must not hold back the others.

@@ -1,4 +1,3 @@
-import DequeModule
 import MQTTPackets
 import MQTTSessions
 import NIOCore
@@ -6,8 +5,8 @@ import NIOCore
 /// The event loop's end of one sequence.
 final class Sink {
     let buffer: MessageBuffer
-    /// What this burst has for it.
-    private(set) var burst = Deque<MQTTMessage>()
+    /// What this burst has for it; none is missing.
+    private(set) var burst: [MQTTMessage?] = []
     private var burstBytes = 0
     /// As many as it had in the one before.
     private var expected = 0

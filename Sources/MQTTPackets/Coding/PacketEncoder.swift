@@ -60,28 +60,31 @@ package struct PacketEncoder: Sendable {
         let flags: UInt8 =
             (isDuplicate ? 8 : 0) | publish.qos.rawValue << 1 | (publish.isRetained ? 1 : 0)
         let propertyBytes = propertyBytes(publish, alias)
-        buffer.writeInteger(PacketKind.publish.rawValue << 4 | flags)
-        PrimitiveCoding.writeVariable(
-            remainingBytes(publish, propertyBytes: propertyBytes, includesTopic: includesTopic),
-            into: &buffer
+        let remaining = remainingBytes(publish, propertyBytes: propertyBytes, includesTopic: includesTopic)
+        let topicBytes = includesTopic ? publish.topic.utf8.count : 0
+        precondition(topicBytes <= 65_535, "a string has at most 65,535 bytes")
+        precondition(
+            publish.qos == .atMostOnce || publish.packetID ?? 0 > 0,
+            "a PUBLISH at QoS 1 or 2 has a packet identifier"
         )
-        if includesTopic {
-            PrimitiveCoding.write(publish.topic, into: &buffer)
-        } else {
-            buffer.writeInteger(0 as UInt16)
-        }
-        if publish.qos != .atMostOnce {
-            precondition(publish.packetID ?? 0 > 0, "a PUBLISH at QoS 1 or 2 has a packet identifier")
-            buffer.writeInteger(publish.packetID ?? 0)
-        }
-        if version == .v5 {
-            PrimitiveCoding.writeVariable(propertyBytes, into: &buffer)
-            publish.properties.encode(into: &buffer)
-            if alias != 0 {
-                buffer.writeInteger(PropertyIdentifier.topicAlias.rawValue)
-                buffer.writeInteger(alias)
+        buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: 5 + remaining - publish.payload.readableBytes) {
+            target in
+            var writer = RawWriter(target)
+            writer.integer(PacketKind.publish.rawValue << 4 | flags)
+            writer.variable(remaining)
+            writer.integer(UInt16(topicBytes))
+            if includesTopic { writer.copy(publish.topic) }
+            if publish.qos != .atMostOnce { writer.integer(publish.packetID ?? 0) }
+            if version == .v5 {
+                writer.variable(propertyBytes)
+                if alias != 0 {
+                    writer.integer(PropertyIdentifier.topicAlias.rawValue)
+                    writer.integer(alias)
+                }
             }
+            return writer.count
         }
+        if version == .v5 { publish.properties.encode(into: &buffer) }
         buffer.writeImmutableBuffer(publish.payload)
     }
 

@@ -22,4 +22,28 @@ package struct RawWriter {
         UnsafeMutableRawBufferPointer(rebasing: target[count..<(count &+ bytes.count)]).copyMemory(from: bytes)
         count &+= bytes.count
     }
+
+    /// A part of `source`.
+    @inlinable
+    package mutating func copy(_ source: Span<UInt8>, _ range: Range<Int>) {
+        guard !range.isEmpty else { return }
+        source.extracting(range).withUnsafeBytes { copy($0) }
+    }
+
+    @inlinable
+    package mutating func copy(_ text: String) {
+        var text = text
+        text.withUTF8 { copy(UnsafeRawBufferPointer($0)) }
+    }
+
+    /// A variable byte integer (MQTT 5.0, section 1.5.5).
+    @inlinable
+    package mutating func variable(_ value: Int) {
+        var rest = value
+        while rest >= 0x80 {
+            integer(UInt8(rest & 0x7F) | 0x80)
+            rest >>= 7
+        }
+        integer(UInt8(rest))
+    }
 }

@@ -33,7 +33,7 @@ extension Message {
         writer.integer(UInt32(clamping: view.properties.count))
         writer.integer(UInt32(clamping: view.payload.count))
         writer.integer(expiresAt)
-        if var publisher { publisher.withUTF8 { writer.copy(UnsafeRawBufferPointer($0)) } }
+        if let publisher { writer.copy(publisher) }
         bytes.withUnsafeBytes { writer.copy($0) }
         largePayload?.withUnsafeReadableBytes { writer.copy($0) }
     }

@@ -3,23 +3,9 @@ import NIOCore
 extension Message {
     /// A message of this end, laid out for keeping.
     package convenience init(_ publish: Publish, publisher: String? = nil, expiresAt: Int64 = .max, seed: UInt64 = 0) {
-        var bytes = ByteBuffer(string: publish.topic)
-        publish.properties.encode(into: &bytes)
-        bytes.writeImmutableBuffer(publish.payload)
-        let view = PublishView(
-            firstByte: 0x30 | publish.qos.rawValue << 1 | (publish.isRetained ? 1 : 0),
-            topicBytes: publish.topic.utf8.count,
-            propertyBytes: publish.properties.encodedBytes,
-            payloadBytes: publish.payload.readableBytes
-        )
-        let span = bytes.readableBytesUInt8Span
-        self.init(
-            copying: span,
-            view,
-            publisher: publisher,
-            expiresAt: expiresAt,
-            topicHash: TopicHash.hash(span.extracting(view.topic), seed: seed)
-        )
+        var properties = ByteBuffer()
+        publish.properties.encode(into: &properties)
+        self.init(publish, properties: properties, publisher: publisher, expiresAt: expiresAt, seed: seed)
     }
 }
 

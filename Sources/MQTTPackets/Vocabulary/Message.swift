@@ -54,6 +54,40 @@ public final class Message: Sendable {
         bytesHeld = total + (largePayload?.storageCapacity ?? 0) + Self.bytesAround
     }
 
+    /// What a program publishes. `properties` is their encoded form.
+    package init(
+        _ publish: Publish,
+        properties: ByteBuffer,
+        publisher: String?,
+        expiresAt: Int64,
+        seed: UInt64
+    ) {
+        let payloadBytes = publish.payload.readableBytes
+        let view = PublishView(
+            firstByte: 0x30 | publish.qos.rawValue << 1 | (publish.isRetained ? 1 : 0),
+            topicBytes: publish.topic.utf8.count,
+            propertyBytes: properties.readableBytes,
+            payloadBytes: payloadBytes
+        )
+        let isLarge = payloadBytes >= Self.largePayloadBytesMin
+        let total = view.payload.lowerBound + (isLarge ? 0 : payloadBytes)
+        let bytes = [UInt8](unsafeUninitializedCapacity: total) { storage, count in
+            var writer = RawWriter(UnsafeMutableRawBufferPointer(storage))
+            writer.copy(publish.topic)
+            properties.withUnsafeReadableBytes { writer.copy($0) }
+            if !isLarge { publish.payload.withUnsafeReadableBytes { writer.copy($0) } }
+            count = writer.count
+        }
+        // In storage of its own: the program's may be much larger.
+        largePayload = isLarge ? publish.payload.withUnsafeReadableBytes { ByteBuffer(bytes: $0) } : nil
+        self.view = view
+        self.publisher = publisher
+        self.expiresAt = expiresAt
+        topicHash = TopicHash.hash(bytes.span.extracting(view.topic), seed: seed)
+        self.bytes = bytes
+        bytesHeld = total + (largePayload?.storageCapacity ?? 0) + Self.bytesAround
+    }
+
     /// Topic, forwarded properties and payload, one after the other.
     private static func copy(
         _ source: Span<UInt8>,

@@ -106,9 +106,6 @@ extension ClientSession {
     /// The ticket of the last change; 0 where nothing is kept.
     package var lastTicket: UInt64 { keeping?.ticket ?? 0 }
 
-    /// Whether what comes has to wait for `committed`.
-    package var isHeld: Bool { keeping?.isHeld ?? false }
-
     /// All changes since the last call, for one commit, and the ticket of the last of them.
     package mutating func takeChanges() -> (changes: [StoreChange], ticket: UInt64) {
         (keeping?.take() ?? [], lastTicket)
@@ -117,6 +114,7 @@ extension ClientSession {
     /// Everything up to the ticket will last: what waited for it leaves.
     package mutating func committed(through ticket: UInt64) {
         keeping?.advance(to: ticket)
+        isHeld = keeping?.isHeld ?? false
         while let answer = keeping?.popAnswer() { sendShort(answer.kind, answer.packetID, answer.reasonCode) }
         pump()
     }
@@ -165,6 +163,7 @@ extension ClientSession {
             keeping?.add(.packetReleased(incarnation: SessionKeeping.incarnation, packetID: id))
         }
         keeping?.hold()
+        isHeld = keeping?.isHeld ?? false
     }
 }
 

@@ -145,17 +145,30 @@ extension ClientSession {
         guard let message else { return over(head.number) }
         let expiry = message.remainingExpiry(at: now)
         if expiry == 0 && !head.isBegun { return end(head.number, .expired) }
-        var publish = OutgoingPublish(message, version: version)
-        publish.firstByte = 0x30 | head.qos.rawValue << 1 | (head.isRetained ? 1 : 0) | (head.isBegun ? 8 : 0)
-        publish.packetID = OutboundQueue.packetID(head.number)
+        var publish = PublishHead(
+            firstByte: 0x30 | head.qos.rawValue << 1 | (head.isRetained ? 1 : 0) | (head.isBegun ? 8 : 0),
+            packetID: OutboundQueue.packetID(head.number),
+            version: version
+        )
         publish.expiry = version == .v5 ? expiry : nil
+        publish.measure(message.view, [])
         let refusal = limits.refusal(qos: head.qos, isRetained: head.isRetained, packetBytes: publish.packetBytes)
         if let refusal {
             retireIfReceived(head)
             return end(head.number, .refused(refusal))
         }
-        publish.write(into: &output)
+        write(publish, message)
         outbound.published()
+    }
+
+    private mutating func write(_ publish: PublishHead, _ message: Message) {
+        let payload = message.largePayload
+        let bytes = publish.packetBytes - (payload?.readableBytes ?? 0)
+        let source = message.bytes
+        output.writeWithUnsafeMutableBytes(minimumWritableBytes: bytes) { target in
+            publish.write(to: target, [], source.span, message.view, includingPayload: payload == nil)
+        }
+        if let payload { output.writeImmutableBuffer(payload) }
     }
 
     private mutating func end(_ number: UInt64, _ outcome: Ended.Outcome) {
@@ -169,50 +182,5 @@ extension ClientSession {
         let packetID = OutboundQueue.packetID(head.number)
         outbound.retire(packetID)
         keeping?.add(.retired(incarnation: SessionKeeping.incarnation, packetID: packetID))
-    }
-}
-
-/// A PUBLISH of a message that is kept, with what this sending of it has of its own.
-private struct OutgoingPublish {
-    let message: Message
-    let version: ProtocolVersion
-    var firstByte: UInt8 = 0
-    var packetID: UInt16 = 0
-    /// Seconds.
-    var expiry: UInt32?
-
-    init(_ message: Message, version: ProtocolVersion) {
-        self.message = message
-        self.version = version
-    }
-
-    private var propertyBytes: Int { message.view.properties.count + (expiry == nil ? 0 : 5) }
-
-    private var remaining: Int {
-        let properties = version == .v5 ? PrimitiveCoding.variableBytes(propertyBytes) + propertyBytes : 0
-        return 4 + message.view.topic.count + properties + message.view.payload.count
-    }
-
-    var packetBytes: Int { 1 + PrimitiveCoding.variableBytes(remaining) + remaining }
-
-    func write(into buffer: inout ByteBuffer) {
-        buffer.writeInteger(firstByte)
-        PrimitiveCoding.writeVariable(remaining, into: &buffer)
-        buffer.writeInteger(UInt16(message.view.topic.count))
-        buffer.writeBytes(message.bytes[message.view.topic])
-        buffer.writeInteger(packetID)
-        if version == .v5 {
-            PrimitiveCoding.writeVariable(propertyBytes, into: &buffer)
-            if let expiry {
-                buffer.writeInteger(PropertyIdentifier.messageExpiryInterval.rawValue)
-                buffer.writeInteger(expiry)
-            }
-            buffer.writeBytes(message.bytes[message.view.properties])
-        }
-        if let payload = message.largePayload {
-            buffer.writeImmutableBuffer(payload)
-        } else {
-            buffer.writeBytes(message.bytes[message.view.payload])
-        }
     }
 }

@@ -27,7 +27,8 @@ extension ClientSession {
         }
     }
 
-    private func checkWindow() throws(DecodingError) {
+    /// Mutating, so that the session is not copied for it.
+    private mutating func checkWindow() throws(DecodingError) {
         guard version == .v5 else { return }
         let maximum = Int(connect.properties[integer: .receiveMaximum] ?? 65_535)
         guard inbound.unacknowledged <= maximum else {
