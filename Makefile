@@ -127,7 +127,8 @@ bench-client: ## the client library beside MQTT.js, and how much memory 10,000 i
 	@Scripts/install-packages git=git python3=python3 nodejs node-mqtt
 	swift build -c release --product apus
 	swift build -c release --product client-bench
-	Benchmarks/client-compare $(BENCH) -- $(APUS) serve --port {port} --in-memory --log-level error --threads 1
+	Benchmarks/client-compare $(BENCH) -- $(APUS) serve --port {port} --in-memory --log-level error --threads 1 \
+		--limit receive-maximum=1000
 
 .PHONY: bench-backlog
 bench-backlog: ## how much memory 10 million queued messages take; BENCH=… for options

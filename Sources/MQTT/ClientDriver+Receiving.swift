@@ -47,7 +47,8 @@ extension ClientDriver {
     private func handle(_ burst: ByteBuffer) throws(DecodingError) -> Int {
         let bytes = burst.readableBytesUInt8Span
         let packetBytesMax = Int(configuration.packetBytesMax ?? 268_435_460)
-        var payloads = PayloadCutter(burst)
+        var run = Run(burst)
+        defer { end(&run) }
         var at = 0
         while handler != nil, !hasStore || !session.isHeld,
             let header = try FixedHeader.read(bytes, at: at, packetBytesMax: packetBytesMax)
@@ -60,7 +61,7 @@ extension ClientDriver {
             }
             if traces { trace("received", kind, bytes: header.packetBytes) }
             if kind == .publish {
-                try publishReceived(bytes, at: at, header, &payloads)
+                try publishReceived(bytes, at: at, header, &run)
             } else {
                 try packetReceived(bytes, at: at, header, kind)
             }
@@ -120,22 +121,55 @@ extension ClientDriver {
 
     // MARK: Messages
 
+    /// Messages of one burst that go to the same sequence: its share of the burst is at hand as long as they come.
+    private struct Run {
+        var payloads: PayloadCutter
+        var sink: Sink?
+        var messages = MessageBurst()
+
+        init(_ burst: ByteBuffer) { payloads = PayloadCutter(burst) }
+    }
+
+    private func begin(_ run: inout Run, _ sink: Sink) {
+        end(&run)
+        touch(sink)
+        sink.swapBurst(&run.messages)
+        run.sink = sink
+    }
+
+    private func end(_ run: inout Run) {
+        run.sink?.swapBurst(&run.messages)
+        run.sink = nil
+    }
+
+    private func touch(_ sink: Sink) {
+        guard !sink.isTouched else { return }
+        sink.isTouched = true
+        touched.append(sink)
+    }
+
     private func publishReceived(
         _ bytes: Span<UInt8>,
         at start: Int,
         _ header: FixedHeader,
-        _ payloads: inout PayloadCutter
+        _ run: inout Run
     ) throws(DecodingError) {
         let view = try PublishView(bytes, at: start, header: header, version: version)
         let route = try route(view, bytes)
-        guard case .deliver(let receipt) = try session.publishArrived(qos: view.qos, packetID: view.packetID) else {
-            return
+        var receipt: Receipt?
+        if view.qos != .atMostOnce {
+            let arrival = try session.publishArrived(qos: view.qos, packetID: view.packetID)
+            guard case .deliver(let given) = arrival else { return }
+            receipt = given
         }
         if let sink = route.sole {
             let properties = hasOwnProperties(view) ? try properties(view, bytes).own : Properties()
-            give(message(view, route, payloads.cut(view.payload, bytes), properties, receipt, others: nil), to: sink)
+            if run.sink !== sink { begin(&run, sink) }
+            let payload = run.payloads.cut(view.payload, bytes)
+            run.messages.append(message(view, route, payload, properties, receipt, others: nil))
             return
         }
+        end(&run)
         let (properties, identifiers) = try properties(view, bytes)
         let sinks = sinks(route, identifiers)
         guard !sinks.isEmpty else {
@@ -145,10 +179,15 @@ extension ClientDriver {
             return
         }
         let others = sinks.count > 1 && receipt != nil ? SharedCount(sinks.count) : nil
-        let message = message(view, route, payloads.cut(view.payload, bytes), properties, receipt, others: others)
-        for sink in sinks { give(message, to: sink) }
+        let payload = run.payloads.cut(view.payload, bytes)
+        let message = message(view, route, payload, properties, receipt, others: others)
+        for sink in sinks {
+            touch(sink)
+            sink.add(message)
+        }
     }
 
+    @inline(__always)
     private func message(
         _ view: PublishView,
         _ route: SubscriptionTable.Route,
@@ -166,11 +205,6 @@ extension ClientDriver {
             properties: properties,
             acknowledgement: receipt.map { .init(receipt: $0, outbox: outbox, others: others) }
         )
-    }
-
-    private func give(_ message: consuming MQTTMessage, to sink: Sink) {
-        if sink.burst.isEmpty { touched.append(sink) }
-        sink.add(message)
     }
 
     private func route(_ view: PublishView, _ bytes: Span<UInt8>) throws(DecodingError) -> SubscriptionTable.Route {

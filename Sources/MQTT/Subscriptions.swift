@@ -2,32 +2,48 @@ import MQTTPackets
 import MQTTSessions
 import NIOCore
 
+/// What has come for one sequence since its last burst was handed over.
+struct MessageBurst {
+    /// None is missing: see `MessageChunks`.
+    var messages: [MQTTMessage?] = []
+    var bytes = 0
+
+    @inline(__always)
+    mutating func append(_ message: consuming MQTTMessage) {
+        bytes += message.bytesHeld
+        messages.append(message)
+    }
+}
+
 /// The event loop's end of one sequence.
 final class Sink {
     let buffer: MessageBuffer
-    /// What this burst has for it; none is missing.
-    private(set) var burst: [MQTTMessage?] = []
-    private var burstBytes = 0
-    /// As many as it had in the one before.
+    private var burst = MessageBurst()
+    /// As many messages as it had in the one before.
     private var expected = 0
+    /// It has a burst that was not handed over.
+    var isTouched = false
     var isFull = false
     /// Filters that it has.
     var entries: [FilterEntry] = []
 
     init(_ buffer: MessageBuffer) { self.buffer = buffer }
 
-    func add(_ message: consuming MQTTMessage) {
-        if burst.isEmpty { burst.reserveCapacity(expected) }
-        burstBytes += message.bytesHeld
-        burst.append(message)
+    func add(_ message: MQTTMessage) { burst.append(message) }
+
+    /// For who has many messages for it, one after the other: the burst changes hands, and back again.
+    func swapBurst(_ other: inout MessageBurst) {
+        swap(&burst, &other)
+        if other.messages.isEmpty { other.messages.reserveCapacity(expected) }
     }
 
     /// Hands the burst over, and gives how many messages were in it and how many of them were dropped.
     func handOver(dropsExcess: Bool) -> (messages: Int, dropped: Int, isFull: Bool) {
-        let count = burst.count
+        isTouched = false
+        let count = burst.messages.count
         expected = min(count, 1_024)
-        let (dropped, isFull) = buffer.append(&burst, bytes: burstBytes, dropsExcess: dropsExcess)
-        burstBytes = 0
+        let (dropped, isFull) = buffer.append(&burst.messages, bytes: burst.bytes, dropsExcess: dropsExcess)
+        burst.bytes = 0
         return (count, dropped, isFull)
     }
 }

@@ -49,6 +49,37 @@ import Testing
         }
     }
 
+    @Test("messages come out in the order in which they came, whatever bursts they came in", arguments: [0, 1, 7, 200])
+    func order(takenBetween: Int) async throws {
+        try await subscribed { client, subscription, connection in
+            var iterator = subscription.makeAsyncIterator()
+            var (sent, taken) = (0, 0)
+            let encoder = PacketEncoder(version: .v5)
+            let small = Array(repeating: 40, count: 60)
+            for size in [1, 2, 63, 64, 65, 1, 1, 300, 1, 1_024, 3, 2_000, 62, 1] + small {
+                var burst = ByteBuffer()
+                for number in sent..<(sent + size) { encoder.encode(message("\(number)", .atMostOnce), into: &burst) }
+                connection.send(burst)
+                sent += size
+                // Who has the second answer has been given all that came before the first.
+                for _ in 0..<2 {
+                    let publishing = Task { try await client.publish("m", to: "x", qos: .atLeastOnce) }
+                    let publish = try await connection.publish()
+                    connection.send(.puback(Acknowledgement(packetID: publish.packetID ?? 0)))
+                    _ = try await publishing.value
+                }
+                for _ in 0..<min(takenBetween, sent - taken) {
+                    #expect(await iterator.next()?.payloadString == "\(taken)")
+                    taken += 1
+                }
+            }
+            while taken < sent {
+                #expect(await iterator.next()?.payloadString == "\(taken)")
+                taken += 1
+            }
+        }
+    }
+
     @Test("by hand: with a reason code, and in the order in which they came")
     func byHand() async throws {
         try await subscribed(.byHand) { client, subscription, connection in

@@ -44,6 +44,9 @@ package struct PacketCursor: Sendable {
         throw .malformed("variable byte integer of more than four bytes")
     }
 
+    /// Over bytes that are there.
+    mutating func advance(_ count: Int) { at &+= count }
+
     package mutating func skip(_ count: Int) throws(DecodingError) -> Range<Int> {
         guard count >= 0, remaining >= count else { throw Self.short }
         defer { at &+= count }

@@ -61,6 +61,7 @@ package struct PublishView: Sendable, Equatable {
         var cursor = PacketCursor(at: properties.lowerBound, end: properties.upperBound)
         var seen: UInt64 = 0
         while cursor.remaining > 0 {
+            if scanCommonProperty(bytes, &cursor, &seen) { continue }
             let property = try cursor.property(bytes, in: .publish, seen: &seen)
             switch property.identifier {
             case .topicAlias: topicAlias = UInt16(property.integer)
@@ -69,6 +70,30 @@ package struct PublishView: Sendable, Equatable {
             default: break
             }
         }
+    }
+
+    /// The two that may stand in every message. False where there is anything to be said about them.
+    @inline(__always)
+    private mutating func scanCommonProperty(
+        _ bytes: Span<UInt8>,
+        _ cursor: inout PacketCursor,
+        _ seen: inout UInt64
+    ) -> Bool {
+        let at = cursor.at
+        let aliasBit: UInt64 = 1 << UInt64(PropertyIdentifier.topicAlias.rawValue)
+        switch bytes[at] {
+        case PropertyIdentifier.subscriptionIdentifier.rawValue where cursor.remaining >= 2:
+            guard (1..<0x80).contains(bytes[at &+ 1]) else { return false }
+            hasSubscriptionIdentifiers = true
+            cursor.advance(2)
+        case PropertyIdentifier.topicAlias.rawValue where cursor.remaining >= 3 && seen & aliasBit == 0:
+            topicAlias = UInt16(bytes[at &+ 1]) << 8 | UInt16(bytes[at &+ 2])
+            guard topicAlias != 0 else { return false }
+            seen |= aliasBit
+            cursor.advance(3)
+        default: return false
+        }
+        return true
     }
 
     /// A view over bytes that hold topic, properties and payload one after the other, as `Message` lays them out.
