@@ -117,10 +117,12 @@ fuzz: ## fuzz the decoders for SECONDS (60); what fails is kept in .build-fuzz/c
 bench: ## the same load for Apus and mosquitto, side by side; BENCH=… for options
 	@Scripts/install-packages git=git mosquitto cc=gcc libc6-dev python3=python3
 	swift build -c release --product apus
-	Benchmarks/peer/compare --ours '$(APUS_BENCH) --threads 1' --peer 'default=$(APUS_BENCH)' --markdown .build/bench.md $(BENCH)
+	Benchmarks/peer/compare --ours '$(APUS_BENCH) --threads 1' --peer 'default=$(APUS_BENCH)' --markdown .build/bench.md \
+		--short .build/bench-short.md $(BENCH)
 
-bench-table: bench ## the same, written into the article about performance
+bench-table: bench ## the same, written into README and the article about performance
 	Benchmarks/tables Sources/MQTTServer/MQTTServer.docc/Performance.md bench=.build/bench.md
+	Benchmarks/tables README.md bench=.build/bench-short.md
 
 .PHONY: bench-client
 bench-client: ## the client library beside MQTT.js, and how much memory 10,000 idle clients take

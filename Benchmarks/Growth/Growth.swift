@@ -91,12 +91,12 @@ struct Failure: Error, CustomStringConvertible {
     init(_ description: String) { self.description = description }
 }
 
-/// Processor and cores, for the reader of the figures.
+/// Day, processor and cores, for the reader of the figures.
 enum Machine {
     static var description: String {
         let lines = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8))?.split(separator: "\n") ?? []
         let model = lines.first { $0.hasPrefix("model name") }?.split(separator: ":").last
         let name = model?.trimmingCharacters(in: .whitespaces) ?? "a processor of unknown name"
-        return "\(name), \(ProcessInfo.processInfo.activeProcessorCount) cores"
+        return "\(Date.now.ISO8601Format().prefix(10)), \(name), \(ProcessInfo.processInfo.activeProcessorCount) cores"
     }
 }

@@ -8,9 +8,11 @@ enum Subscribing {
         let counts = scale.points(from: 1_000, to: 1_000_000, quickTo: 10_000)
         var table = Table(
             "subscribing",
-            "SUBSCRIBE and UNSUBSCRIBE a second, ten publishes to hot topics after each; ns for such a publish",
+            "ns for a SUBSCRIBE, for an UNSUBSCRIBE, for each of ten publishes to hot topics after each; and how many of "
+                + "both a second there are with these publishes",
             columns: [
-                "subscriptions", "subscribe/s", "unsubscribe/s", "publish, quiet", "beside other/…", "beside site/…",
+                "subscriptions", "subscribe", "unsubscribe", "publish, quiet", "beside other/…", "beside site/…",
+                "a second",
             ]
         )
         let points = try counts.map { try Point(others: $0) }
@@ -23,13 +25,16 @@ enum Subscribing {
         }
         for (at, count) in counts.enumerated() {
             func median(_ time: (Point.Churn) -> Double) -> Double { Timing.median(churns[at].map(time)) }
+            let publish = median { ($0.publishBesideOther + $0.publishBesideSame) / 2 }
+            let each = median { ($0.subscribe + $0.unsubscribe) / 2 } + publish * Double(PublishingPoint.messagesOfBurst)
             table.add(
                 .count(count),
-                .figure(1e9 / median(\.subscribe)),
-                .figure(1e9 / median(\.unsubscribe)),
+                .figure(median(\.subscribe)),
+                .figure(median(\.unsubscribe)),
                 .figure(median(\.publishQuiet)),
                 .figure(median(\.publishBesideOther)),
-                .figure(median(\.publishBesideSame))
+                .figure(median(\.publishBesideSame)),
+                .figure(1e9 / each)
             )
         }
         return table
