@@ -26,7 +26,8 @@ enum Subscribing {
         for (at, count) in counts.enumerated() {
             func median(_ time: (Point.Churn) -> Double) -> Double { Timing.median(churns[at].map(time)) }
             let publish = median { ($0.publishBesideOther + $0.publishBesideSame) / 2 }
-            let each = median { ($0.subscribe + $0.unsubscribe) / 2 } + publish * Double(PublishingPoint.messagesOfBurst)
+            let each =
+                median { ($0.subscribe + $0.unsubscribe) / 2 } + publish * Double(PublishingPoint.messagesOfBurst)
             table.add(
                 .count(count),
                 .figure(median(\.subscribe)),

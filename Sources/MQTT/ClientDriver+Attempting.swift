@@ -6,12 +6,14 @@ import NIOCore
 /// much memory as all the rest of an idle client.
 extension ClientDriver {
     struct Series {
-        /// Whether a first attempt that fails is followed by others.
+        /// Whether a first attempt at each server that fails is followed by others.
         let isPatient: Bool
         var backoff: Backoff
         /// The place in the configuration's list, counted on.
         var nextServer = 0
         var hasConnected = false
+        /// That of the last attempt.
+        var server: ServerAddress?
         /// Told when it is over; the status has the cause.
         let over: WaitingTask<Void>
     }
@@ -42,6 +44,7 @@ extension ClientDriver {
         let configuration = configuration
         let server = reference ?? configuration.servers[series.nextServer % configuration.servers.count]
         if reference == nil { self.series?.nextServer += 1 }
+        self.series?.server = server
         // Before 5.0 a session that is to end with its connection has to be asked for each time.
         let startsClean = configuration.cleanStart && (!series.hasConnected || version < .v5)
         let number = series.backoff.attempts + 1
@@ -76,13 +79,15 @@ extension ClientDriver {
         guard let error else { return finish(nil) }
         status.emit(.disconnected(error))
         logger.info("disconnected", metadata: ["cause": "\(error)"])
-        guard let series, series.isPatient || series.hasConnected, mayRetry(error),
+        guard let series, series.isPatient || series.hasConnected || series.nextServer < configuration.servers.count,
+            mayRetry(error),
             let delay = self.series?.backoff.next()
         else { return finish(error) }
         status.emit(.reconnecting(in: delay, attempt: series.backoff.attempts + 1))
         guard !isEnding else { return finish(failure) }
         pauseReference =
-            configuration.followsServerReference ? error.serverReference.flatMap(ServerAddress.init(reference:)) : nil
+            configuration.followsServerReference
+            ? error.serverReference.flatMap { ServerAddress(reference: $0, credentialsOf: series.server) } : nil
         pause = schedule(in: TimeAmount(delay)) { $0.endPause() }
     }
 

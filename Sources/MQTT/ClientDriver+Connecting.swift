@@ -92,7 +92,7 @@ extension ClientDriver {
         let broken = ended.wasConnected && !isEnding ? messageBroken(by: ended.error ?? error) : nil
         session.connectionEnded()
         if let broken { brokeOn(broken) }
-        outbox.setConnected(false)
+        outbox.setDisconnected()
         returnRequests()
         if ended.wasConnected { metrics.lost() }
         scheduleAging()
@@ -116,7 +116,12 @@ extension ClientDriver {
         ageTimer?.cancel()
         ageTimer = nil
         metrics.connected()
-        outbox.setConnected(true)
+        let limits = session.limits
+        let takesAll = limits.isRetainAvailable && limits.packetBytesMax >= ServerLimits().packetBytesMax
+        let refuses = { @Sendable [version, atMostOnceAlias] publish in
+            limits.refusal(publish, version: version, alias: atMostOnceAlias)
+        }
+        outbox.setConnected(refusingAtMostOnce: takesAll ? nil : refuses)
         resubscribe(sessionPresent: connack.sessionPresent)
         sendOffline()
         startKeepAlive(connack.properties[integer: .serverKeepAlive].map(Int.init) ?? Int(session.connect.keepAlive))
@@ -194,6 +199,8 @@ extension ClientDriver {
             auth.properties[string: .authenticationMethod] == authenticator.method
         else { throw .protocolError("AUTH of a method that was not begun") }
         let data = auth.properties[binary: .authenticationData]
+        // Only the client begins anew (section 4.12.1).
+        guard auth.reasonCode != .reAuthenticate else { throw .protocolError("AUTH that begins anew") }
         guard auth.reasonCode == .continueAuthentication else {
             // [MQTT-4.12.1-1]: the answer to a re-authentication.
             authenticate { [status] in
@@ -202,9 +209,14 @@ extension ClientDriver {
             }
             return
         }
+        let number = attempt?.number
         authenticate { [outbox] in
             let answer = try await authenticator.respond(to: data)
-            outbox.perform { $0.sendAuth(.continueAuthentication, authenticator.method, answer) }
+            // On another connection it would answer nothing.
+            outbox.perform { driver in
+                guard driver.attempt?.number == number else { return }
+                driver.sendAuth(.continueAuthentication, authenticator.method, answer)
+            }
         }
     }
 

@@ -19,6 +19,7 @@ extension ClientDriver {
                 _ = session.publish(publish)
                 return finish(publication, .success(.success))
             }
+            guard configuration.queue.keepsAtMostOnce else { return finish(publication, .failure(.notConnected)) }
             offline.append((publication, now))
             offlineBytes += publication.bytesHeld
         } else if let number = session.publish(publish) {
@@ -41,14 +42,13 @@ extension ClientDriver {
         if !isConnected { scheduleAging() }
     }
 
-    /// Why the server will not take a message; nil where it will. With the longest form that it may be sent in.
+    /// Why the server will not take a message; nil where it will. Only QoS 0 is sent with an alias.
     private func refusal(_ publish: Publish) -> ReasonCode? {
-        session.limits.refusal(
-            qos: publish.qos,
-            isRetained: publish.isRetained,
-            packetBytes: PacketEncoder(version: version).packetBytes(publish, alias: 1)
-        )
+        session.limits.refusal(publish, version: version, alias: publish.qos == .atMostOnce ? atMostOnceAlias : 0)
     }
+
+    /// Not 0 where a message of QoS 0 may be sent with an alias beside its topic.
+    var atMostOnceAlias: UInt16 { configuration.automaticTopicAliasesMax > 0 ? 1 : 0 }
 
     /// Nothing more happens to the message.
     private func finish(_ publication: Publication, _ result: Result<ReasonCode, MQTTError>) {

@@ -63,6 +63,8 @@ extension ClientDriver {
             if kind == .publish {
                 try publishReceived(bytes, at: at, header, &run)
             } else {
+                // It may end the connection, which hands over what has come.
+                end(&run)
                 try packetReceived(bytes, at: at, header, kind)
             }
             at += header.packetBytes
@@ -166,7 +168,7 @@ extension ClientDriver {
             let properties = hasOwnProperties(view) ? try properties(view, bytes).own : Properties()
             if run.sink !== sink { begin(&run, sink) }
             let payload = run.payloads.cut(view.payload, bytes)
-            run.messages.append(message(view, route, payload, properties, receipt, others: nil))
+            run.messages.append(message(view, route, payload, properties, receipt))
             return
         }
         end(&run)
@@ -178,12 +180,11 @@ extension ClientDriver {
             if let receipt { session.acknowledge(receipt) }
             return
         }
-        let others = sinks.count > 1 && receipt != nil ? SharedCount(sinks.count) : nil
+        let all = sinks.count > 1 && receipt != nil ? SharedAcknowledgement(sinks.count) : nil
         let payload = run.payloads.cut(view.payload, bytes)
-        let message = message(view, route, payload, properties, receipt, others: others)
-        for sink in sinks {
+        for (at, sink) in sinks.enumerated() {
             touch(sink)
-            sink.add(message)
+            sink.add(message(view, route, payload, properties, receipt, share: all.map { ($0, at) }))
         }
     }
 
@@ -194,7 +195,7 @@ extension ClientDriver {
         _ payload: ByteBuffer,
         _ properties: Properties,
         _ receipt: Receipt?,
-        others: SharedCount?
+        share: (SharedAcknowledgement, Int)? = nil
     ) -> MQTTMessage {
         MQTTMessage(
             topic: route.topic,
@@ -203,7 +204,7 @@ extension ClientDriver {
             isRetained: view.isRetained,
             isDuplicate: view.isDuplicate,
             properties: properties,
-            acknowledgement: receipt.map { .init(receipt: $0, outbox: outbox, others: others) }
+            acknowledgement: receipt.map { .init(receipt: $0, outbox: outbox, share: share) }
         )
     }
 
@@ -254,6 +255,8 @@ extension ClientDriver {
         for entry in route.entries where identifiers.isEmpty || identifiers.contains(entry.identifier) {
             for sink in entry.sinks where !sinks.contains(where: { $0 === sink }) { sinks.append(sink) }
         }
+        // Identifiers that none of them has are an earlier process's.
+        if sinks.isEmpty && !identifiers.isEmpty && !route.entries.isEmpty { return self.sinks(route, []) }
         if sinks.isEmpty, let unclaimed { sinks = [unclaimed] }
         return sinks
     }

@@ -15,6 +15,9 @@ struct WantedFilters: Sendable {
 
     init(_ filters: [Subscribe.Filter], _ properties: Properties) throws(MQTTError) {
         guard !filters.isEmpty else { throw .invalidArgument("a subscription has at least one topic filter") }
+        if let stray = properties.elements.first(where: { $0.identifier != .userProperty }) {
+            throw .invalidArgument("SUBSCRIBE has user properties alone, no \(stray.identifier)")
+        }
         var wanted: [Filter] = []
         for filter in filters {
             do { try filter.check() } catch { throw .invalidArgument(error.explanation) }
@@ -134,7 +137,7 @@ extension ClientDriver {
             guard let grants = call.granted(entry.filter, code), let waiter = call.waiter else { continue }
             call.waiter = nil
             if grants.contains(where: { $0.reasonCode.isError }) {
-                abandon(call.sink, nil)
+                abandon(call.sink, nil, discarding: true)
                 waiter.resume(returning: .failure(.subscriptionRefused(grants)))
             } else {
                 waiter.resume(returning: .success(grants))
@@ -163,7 +166,7 @@ extension ClientDriver {
             call.waiter?.resume(returning: .failure(.cancelled))
             call.waiter = nil
         }
-        abandon(sink, nil)
+        abandon(sink, nil, discarding: true)
     }
 
     private func sink(of buffer: MessageBuffer) -> Sink? {
@@ -177,12 +180,12 @@ extension ClientDriver {
 
     /// The sequence gets nothing more.
     func unsubscribe(_ buffer: MessageBuffer, _ waiter: CheckedContinuation<Result<Void, MQTTError>, Never>?) {
-        if unclaimed?.buffer === buffer { unclaimed = nil }
+        if unclaimed?.buffer === buffer { endUnclaimed() }
         guard let sink = sink(of: buffer) else {
             waiter?.resume(returning: .success(()))
             return
         }
-        abandon(sink, waiter)
+        abandon(sink, waiter, discarding: false)
     }
 
     /// The call is not waited for any more.
@@ -190,7 +193,12 @@ extension ClientDriver {
         for case .unsubscribe(let call?) in requests.values where call.sink.buffer === buffer { call.cancel() }
     }
 
-    private func abandon(_ sink: Sink, _ waiter: CheckedContinuation<Result<Void, MQTTError>, Never>?) {
+    /// The sink gets nothing more. `discarding` is for one that nobody reads: what has come for it is acknowledged.
+    private func abandon(
+        _ sink: Sink,
+        _ waiter: CheckedContinuation<Result<Void, MQTTError>, Never>?,
+        discarding: Bool
+    ) {
         var filters: [String] = []
         for entry in sink.entries {
             entry.sinks.removeAll { $0 === sink }
@@ -200,12 +208,7 @@ extension ClientDriver {
         }
         table.forgetRoutes()
         sink.entries = []
-        if sink.isFull {
-            sink.isFull = false
-            fullSinks -= 1
-        }
-        handOver()
-        sink.buffer.finish(discarding: false)
+        finish(sink, discarding: discarding)
         guard isConnected, !filters.isEmpty else {
             unwanted.formUnion(filters)
             waiter?.resume(returning: .success(()))
@@ -231,8 +234,24 @@ extension ClientDriver {
         call?.answered(unsuback.reasonCodes.first)
     }
 
+    /// It holds nothing back any more.
+    private func finish(_ sink: Sink, discarding: Bool) {
+        handOver()
+        if sink.isFull {
+            sink.isFull = false
+            fullSinks -= 1
+        }
+        sink.buffer.finish(discarding: discarding)
+    }
+
+    private func endUnclaimed() {
+        guard let sink = unclaimed else { return }
+        unclaimed = nil
+        finish(sink, discarding: false)
+    }
+
     func setUnclaimed(_ buffer: MessageBuffer) {
-        unclaimed?.buffer.finish(discarding: false)
+        endUnclaimed()
         unclaimed = Sink(buffer)
         if isEnding { buffer.finish(discarding: false) }
     }

@@ -209,7 +209,11 @@ final class ClientDriver {
     // MARK: Reading is held back
 
     /// Whether a task of the application waits for something that the server has to say.
-    var isAwaited: Bool { awaitedPublishes > 0 || !requests.isEmpty || !flushes.isEmpty }
+    var isAwaited: Bool {
+        awaitedPublishes > 0 || !requests.isEmpty || !flushes.isEmpty
+            // Acknowledgements make room in the queue.
+            || (outbox.hasWaitingTasks && session.outbound.unfinished > 0)
+    }
 
     /// Sequences are full, and nobody would wait in vain.
     var holdsReading: Bool {

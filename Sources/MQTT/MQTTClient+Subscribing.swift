@@ -57,7 +57,7 @@ extension MQTTClient {
         } onCancel: {
             outbox.perform { $0.cancelSubscription(buffer) }
         }
-        return MQTTSubscription(buffer, try result.get(), outbox)
+        return MQTTSubscription(buffer, try result.get(), outbox, of: self)
     }
 
     /// The same for one filter.
@@ -118,6 +118,6 @@ extension MQTTClient {
             acknowledgesWhenTaken: acknowledging == .whenTaken
         )
         outbox.perform { $0.setUnclaimed(buffer) }
-        return MQTTSubscription(buffer, [], outbox)
+        return MQTTSubscription(buffer, [], outbox, of: self)
     }
 }

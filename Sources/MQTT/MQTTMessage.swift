@@ -41,10 +41,10 @@ public struct MQTTMessage: Sendable {
         let receipt: Receipt
         let outbox: Outbox
         /// Set where several sequences have the message: the last of them acknowledges.
-        let others: SharedCount?
+        let share: (all: SharedAcknowledgement, sequence: Int)?
 
         func send(_ reasonCode: ReasonCode) {
-            if let others, !others.isLast() { return }
+            if let share, !share.all.isLast(share.sequence) { return }
             outbox.acknowledge(receipt, reasonCode)
         }
     }

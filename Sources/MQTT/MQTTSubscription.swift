@@ -17,11 +17,14 @@ public final class MQTTSubscription: AsyncSequence, Sendable {
     public let grants: [MQTTError.Grant]
     private let buffer: MessageBuffer
     private let outbox: Outbox
+    /// The other end of the outbox.
+    private let client: MQTTClient
 
-    init(_ buffer: MessageBuffer, _ grants: [MQTTError.Grant], _ outbox: Outbox) {
+    init(_ buffer: MessageBuffer, _ grants: [MQTTError.Grant], _ outbox: Outbox, of client: MQTTClient) {
         self.buffer = buffer
         self.grants = grants
         self.outbox = outbox
+        self.client = client
     }
 
     deinit { end() }

@@ -2,13 +2,14 @@ import DequeModule
 import MQTTSessions
 import Synchronization
 
-/// How many sequences have not taken a message yet.
-final class SharedCount: Sendable {
-    private let count: Atomic<Int>
+/// Which of the sequences that have a message have acknowledged it.
+final class SharedAcknowledgement: Sendable {
+    private let open: Mutex<Set<Int>>
 
-    init(_ count: Int) { self.count = Atomic(count) }
+    init(_ count: Int) { open = Mutex(Set(0..<count)) }
 
-    func isLast() -> Bool { count.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 }
+    /// Whether that was the last. Each counts once.
+    func isLast(_ sequence: Int) -> Bool { open.withLock { $0.remove(sequence) != nil && $0.isEmpty } }
 }
 
 /// Messages in the order in which they came, in chunks: a burst that is large moves in as it is.
@@ -59,7 +60,7 @@ struct MessageChunks {
             front = chunk
         } else {
             // What was long once does not keep its storage.
-            front.removeAll(keepingCapacity: front.count <= 256)
+            front.removeAll(keepingCapacity: front.capacity <= 256)
         }
     }
 
@@ -203,6 +204,7 @@ final class MessageBuffer: Sendable {
             defer { state.waiter = nil }
             guard discarding else { return (state.waiter, [] as [MQTTMessage]) }
             state.bytes = 0
+            state.isFull = false
             return (state.waiter, state.messages.removeAll())
         }
         waiter?.task.resume(returning: nil)

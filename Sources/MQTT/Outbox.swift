@@ -40,6 +40,8 @@ final class Outbox: Sendable {
         var queuedBytes = 0
         var isAwake = false
         var isConnected = false
+        /// What the server does not take at QoS 0; nil where it takes everything, or is not there.
+        var refusesAtMostOnce: (@Sendable (Publish) -> ReasonCode?)?
         var isEnded = false
         var isStoreFull = false
         var wake: @Sendable () -> Void = {}
@@ -66,6 +68,8 @@ final class Outbox: Sendable {
 
     private let state = Mutex(State())
     private let lastID = Atomic<UInt64>(0)
+    /// Of tasks that wait for room.
+    private let waitingCount = Atomic<Int>(0)
     private let limits: MQTTClient.QueueLimits
 
     init(limits: MQTTClient.QueueLimits) { self.limits = limits }
@@ -99,9 +103,14 @@ final class Outbox: Sendable {
 
     /// `canWait` says whether `full` is of use to the caller; without it the queue's limits alone count.
     func offer(_ publication: Publication, canWait: Bool) -> Offer {
-        var dropped: Publication?
+        var dropped: [Publication] = []
         let (offer, wake) = state.withLock { state -> (Offer, (@Sendable () -> Void)?) in
             if state.isEnded { return (.refused(.closed), nil) }
+            if let refuses = state.refusesAtMostOnce, publication.publish.qos == .atMostOnce,
+                let reasonCode = refuses(publication.publish)
+            {
+                return (.refused(.publishRefused(reasonCode)), nil)
+            }
             if publication.publish.qos == .atMostOnce && !state.isConnected && !limits.keepsAtMostOnce {
                 return (.refused(.notConnected), nil)
             }
@@ -115,11 +124,12 @@ final class Outbox: Sendable {
                 case .refuseNewest: return (.refused(.queueFull), nil)
                 case .dropOldest:
                     // Older ones are with the loop, which drops them for those that it takes.
-                    guard state.publications.count >= limits.messagesMax || state.bytes >= limits.bytesMax else {
-                        break
+                    while state.publications.count >= limits.messagesMax || state.bytes >= limits.bytesMax,
+                        let oldest = state.publications.popFirst()
+                    {
+                        state.bytes -= oldest.bytesHeld
+                        dropped.append(oldest)
                     }
-                    dropped = state.publications.popFirst()
-                    state.bytes -= dropped?.bytesHeld ?? 0
                 }
             }
             state.publications.append(publication)
@@ -129,11 +139,11 @@ final class Outbox: Sendable {
             return (.accepted, state.wake)
         }
         wake?()
-        if let dropped {
-            if let waiter = dropped.waiter {
+        for publication in dropped {
+            if let waiter = publication.waiter {
                 waiter.resume(returning: .failure(.dropped))
             } else {
-                perform { $0.tell(dropped.id, .failure(.dropped)) }
+                perform { $0.tell(publication.id, .failure(.dropped)) }
             }
         }
         return offer
@@ -144,22 +154,32 @@ final class Outbox: Sendable {
             || state.bytes + state.queuedBytes >= limits.bytesMax
     }
 
+    /// Whether tasks wait for room in the queue.
+    var hasWaitingTasks: Bool { waitingCount.load(ordering: .relaxed) > 0 }
+
     /// Returns once there may be room for a message of the QoS, or where the task is cancelled.
     func waitForRoom(_ qos: QoS) async {
         let id = nextID().value
         await withTaskCancellationHandler {
             await withCheckedContinuation(isolation: nil) { (continuation: CheckedContinuation<Void, Never>) in
-                let isWaiting = state.withLock { state in
+                // The loop is to know of it: it reads on for who waits, since what makes room may be an answer.
+                let isWaiting = change { state in
                     let isFull =
                         state.bytes >= Self.bytesAhead || isFull(state) || (state.isStoreFull && qos != .atMostOnce)
                     guard isFull, !state.isEnded, !Task.isCancelled else { return false }
                     state.waitingForRoom[id] = continuation
+                    waitingCount.store(state.waitingForRoom.count, ordering: .relaxed)
                     return true
                 }
                 if !isWaiting { continuation.resume() }
             }
         } onCancel: {
-            state.withLock { $0.waitingForRoom.removeValue(forKey: id) }?.resume()
+            let waiter = state.withLock { state in
+                let waiter = state.waitingForRoom.removeValue(forKey: id)
+                waitingCount.store(state.waitingForRoom.count, ordering: .relaxed)
+                return waiter
+            }
+            waiter?.resume()
         }
     }
 
@@ -199,7 +219,7 @@ final class Outbox: Sendable {
             state.queuedMessages += batch.publications.count
             state.queuedBytes += state.bytes
             state.bytes = 0
-            return (batch, isFull(state) ? Self.noWaiters : Self.takeWaiters(&state))
+            return (batch, isFull(state) ? Self.noWaiters : takeWaiters(&state))
         }
         for waiter in waiters { waiter.resume() }
         return batch
@@ -220,9 +240,10 @@ final class Outbox: Sendable {
 
     private static let noWaiters: [CheckedContinuation<Void, Never>] = []
 
-    private static func takeWaiters(_ state: inout State) -> [CheckedContinuation<Void, Never>] {
+    private func takeWaiters(_ state: inout State) -> [CheckedContinuation<Void, Never>] {
         guard !state.waitingForRoom.isEmpty else { return [] }
         defer { state.waitingForRoom = [:] }
+        waitingCount.store(0, ordering: .relaxed)
         return Array(state.waitingForRoom.values)
     }
 
@@ -242,7 +263,7 @@ final class Outbox: Sendable {
         let waiters = state.withLock { state in
             state.queuedMessages = messages
             state.queuedBytes = bytes
-            return isFull(state) ? Self.noWaiters : Self.takeWaiters(&state)
+            return isFull(state) ? Self.noWaiters : takeWaiters(&state)
         }
         for waiter in waiters { waiter.resume() }
     }
@@ -251,12 +272,24 @@ final class Outbox: Sendable {
     func setStoreFull(_ isStoreFull: Bool) {
         let waiters = state.withLock { state in
             state.isStoreFull = isStoreFull
-            return isStoreFull ? Self.noWaiters : Self.takeWaiters(&state)
+            return isStoreFull ? Self.noWaiters : takeWaiters(&state)
         }
         for waiter in waiters { waiter.resume() }
     }
 
-    func setConnected(_ isConnected: Bool) { state.withLock { $0.isConnected = isConnected } }
+    func setConnected(refusingAtMostOnce refuses: (@Sendable (Publish) -> ReasonCode?)?) {
+        state.withLock { state in
+            state.isConnected = true
+            state.refusesAtMostOnce = refuses
+        }
+    }
+
+    func setDisconnected() {
+        state.withLock { state in
+            state.isConnected = false
+            state.refusesAtMostOnce = nil
+        }
+    }
 
     /// Nothing is taken any more. Gives what was not.
     func end() -> Deque<Publication> {
@@ -267,7 +300,7 @@ final class Outbox: Sendable {
                 state.publications = []
                 state.bytes = 0
             }
-            return (state.publications, Self.takeWaiters(&state))
+            return (state.publications, takeWaiters(&state))
         }
         for waiter in waiters { waiter.resume() }
         return publications

@@ -2,13 +2,9 @@ import DequeModule
 
 /// The QoS 1 and 2 messages that have not reached their guarantee, by number.
 ///
-///      first
-///      ▼
-///     ┌────┬─────┬─────┬────┬────┐
-///     │ 17 │ nil │ nil │ 20 │ 21 │
-///     └────┴─────┴─────┴────┴────┘
-///
-/// Numbers ascend, and the session has no more under way than there are packet identifiers: it stays short.
+///     ┌────┬──────┬──────┬────┬────┐
+///     │ 17 │ (18) │ (20) │ 21 │ 22 │   numbers ascend; what is over behind one that is not keeps its place for a while
+///     └────┴──────┴──────┴────┴────┘
 struct PendingMessages {
     struct Message {
         let id: PublishID
@@ -17,53 +13,70 @@ struct PendingMessages {
         let enqueuedAt: Int64
     }
 
-    private var slots = Deque<Message?>()
-    private var first: UInt64 = 0
+    private struct Entry {
+        let number: UInt64
+        var message: Message?
+    }
+
+    private var entries = Deque<Entry>()
+    /// Entries that are over.
+    private var over = 0
     private var longest = 0
 
     /// With a number above all others.
     mutating func append(_ message: Message, number: UInt64) {
-        if slots.isEmpty { first = number }
-        precondition(number >= first + UInt64(slots.count), "numbers ascend")
-        while first + UInt64(slots.count) < number { slots.append(nil) }
-        slots.append(message)
-        longest = max(longest, slots.count)
+        precondition(entries.last.map { $0.number < number } ?? true, "numbers ascend")
+        entries.append(Entry(number: number, message: message))
+        longest = max(longest, entries.count)
     }
 
-    subscript(number: UInt64) -> Message? { slot(number).flatMap { slots[$0] } }
+    subscript(number: UInt64) -> Message? { position(number).flatMap { entries[$0].message } }
 
     mutating func remove(_ number: UInt64) -> Message? {
-        guard let at = slot(number), let message = slots[at] else { return nil }
-        slots[at] = nil
-        while case .some(nil) = slots.first {
-            slots.removeFirst()
-            first += 1
+        guard let at = position(number), let message = entries[at].message else { return nil }
+        entries[at].message = nil
+        over += 1
+        while let first = entries.first, first.message == nil {
+            entries.removeFirst()
+            over -= 1
+        }
+        if over > max(64, entries.count / 2) {
+            entries.removeAll { $0.message == nil }
+            over = 0
         }
         // What was long once does not keep its storage.
-        if slots.isEmpty && longest > 256 { removeAll() }
+        if entries.isEmpty && longest > 256 { removeAll() }
         return message
     }
 
     /// Nobody waits for it any more. Gives who did, and whether that was for the store.
     mutating func removeWaiter(_ number: UInt64) -> (waiter: Publication.Waiter, awaitedStore: Bool)? {
-        guard let at = slot(number), let message = slots[at], let waiter = message.waiter else { return nil }
-        slots[at]?.waiter = nil
-        slots[at]?.awaitsStore = false
+        guard let at = position(number), let message = entries[at].message, let waiter = message.waiter else {
+            return nil
+        }
+        entries[at].message?.waiter = nil
+        entries[at].message?.awaitsStore = false
         return (waiter, message.awaitsStore)
     }
 
-    func number(of id: PublishID) -> UInt64? {
-        slots.firstIndex { $0?.id == id }.map { first + UInt64($0) }
-    }
+    func number(of id: PublishID) -> UInt64? { entries.first { $0.message?.id == id }?.number }
 
     @discardableResult
     mutating func removeAll() -> [Message] {
         defer { self = PendingMessages() }
-        return slots.compactMap(\.self)
+        return entries.compactMap(\.message)
     }
 
-    private func slot(_ number: UInt64) -> Int? {
-        guard number >= first, number - first < UInt64(slots.count) else { return nil }
-        return Int(number - first)
+    /// Where no number is missing it is as far from the first as its number is.
+    private func position(_ number: UInt64) -> Int? {
+        guard let first = entries.first, number >= first.number else { return nil }
+        let guess = Int(clamping: number - first.number)
+        if guess < entries.count && entries[guess].number == number { return guess }
+        var (low, high) = (0, min(guess, entries.count))
+        while low < high {
+            let middle = (low + high) / 2
+            if entries[middle].number < number { low = middle + 1 } else { high = middle }
+        }
+        return low < entries.count && entries[low].number == number ? low : nil
     }
 }

@@ -41,12 +41,13 @@ public struct ServerAddress: Sendable, Hashable {
         self.init(host: host, port: port, userName: userName, password: password)
     }
 
-    /// The first of a Server Reference: hosts with or without ports, separated by spaces (MQTT 5.0, section 4.11).
-    init?(reference: String) {
+    /// The first of a Server Reference: hosts with or without ports, separated by spaces (MQTT 5.0, section 4.11). The
+    /// client is the same there as at the server that has given it.
+    init?(reference: String, credentialsOf server: ServerAddress?) {
         guard let first = reference.split(separator: " ").first,
             let (host, port) = try? Self.hostAndPort(first, of: reference)
         else { return nil }
-        self.init(host: host, port: port)
+        self.init(host: host, port: port, userName: server?.userName, password: server?.password)
     }
 
     private static func hostAndPort(_ text: Substring, of url: String) throws(MQTTError) -> (String, Int) {

@@ -99,6 +99,22 @@ import Testing
             await #expect(throws: MQTTError.publishRefused(.packetTooLarge)) {
                 try await client.publish(ByteBuffer(repeating: 0, count: 200), to: "t", qos: .atLeastOnce)
             }
+            await #expect(throws: MQTTError.publishRefused(.retainNotSupported)) {
+                try await client.publish("m", to: "t", retain: true)
+            }
+            await #expect(throws: MQTTError.publishRefused(.packetTooLarge)) {
+                try await client.publish(ByteBuffer(repeating: 0, count: 200), to: "t")
+            }
+            // 9 bytes around the payload, and not one to spare.
+            try await client.enqueue(ByteBuffer(repeating: 0, count: 191), to: "t", qos: .atLeastOnce)
+            let largest = try await connection.publish()
+            #expect(PacketEncoder(version: .v5).packetBytes(largest) == 200)
+            connection.send(.puback(Acknowledgement(packetID: largest.packetID ?? 0)))
+            var contentType = Properties()
+            contentType[string: .contentType] = "text/plain"
+            await #expect(throws: MQTTError.self) {
+                _ = try await client.subscribe(to: [TopicSubscription("a")], properties: contentType)
+            }
             for (filter, code) in [
                 ("a/+", ReasonCode.wildcardSubscriptionsNotSupported), ("$share/g/a", .sharedSubscriptionsNotSupported),
             ] {

@@ -238,6 +238,40 @@ import Testing
         }
     }
 
+    @Test("it is the same client there, also where the URL says who it is")
+    func referenceWithCredentials() async throws {
+        let (old, new) = (try await FakeServer(), try await FakeServer())
+        var address = old.address
+        (address.userName, address.password) = ("u", "p")
+        try await withClient(.test(address)) { _ in
+            let first = try await old.connection()
+            guard case .connect? = try await first.next() else { throw TimedOut(description: "CONNECT") }
+            var properties = Properties()
+            properties[string: .serverReference] = "127.0.0.1:\(new.address.port)"
+            first.send(.connack(Connack(sessionPresent: false, reasonCode: .useAnotherServer, properties: properties)))
+            let connect = try await new.connection().accept()
+            #expect(connect.userName == "u")
+            #expect(connect.password == ByteBuffer(string: "p"))
+        }
+    }
+
+    @Test("a list of servers is tried in turn, by who waits for the first connection too")
+    func nextServer() async throws {
+        try await withBroker { server in
+            var configuration = MQTTClient.Configuration.test(server)
+            configuration.servers.insert(ServerAddress(host: "127.0.0.1", port: 1), at: 0)
+            let connected = try await MQTTClient.withConnection(configuration, logger: quiet) { client in
+                try await client.connected().server
+            }
+            #expect(connected == server)
+            configuration.servers = [configuration.servers[0], configuration.servers[0]]
+            let nobody = configuration
+            await #expect(throws: MQTTError.self) {
+                try await MQTTClient.withConnection(nobody, logger: quiet) { _ in }
+            }
+        }
+    }
+
     @Test("delays double up to the longest, with chance taking part of them, and begin anew after a success")
     func backoff() {
         var policy = ReconnectPolicy()

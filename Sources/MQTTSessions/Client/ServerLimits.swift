@@ -34,3 +34,14 @@ package struct ServerLimits: Sendable, Hashable {
         return nil
     }
 }
+
+extension ServerLimits {
+    /// The same for one that was not encoded yet.
+    package func refusal(_ publish: Publish, version: ProtocolVersion, alias: UInt16) -> ReasonCode? {
+        refusal(
+            qos: publish.qos,
+            isRetained: publish.isRetained,
+            packetBytes: PacketEncoder(version: version).packetBytes(publish, alias: alias)
+        )
+    }
+}
