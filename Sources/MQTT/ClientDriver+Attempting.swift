@@ -94,6 +94,10 @@ extension ClientDriver {
     private func mayRetry(_ error: MQTTError) -> Bool {
         if error.isTransient { return true }
         switch error {
+        // By this client itself, as it seems: once.
+        case .disconnected(.sessionTakenOver, _) where mayComeLate:
+            mayComeLate = false
+            return true
         case .refused, .authenticationFailed: return configuration.reconnect.retriesRefusals
         default: return false
         }

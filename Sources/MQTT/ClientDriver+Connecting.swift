@@ -80,7 +80,10 @@ extension ClientDriver {
     func over(_ number: Int, _ error: MQTTError) {
         guard let ended = attempt, ended.number == number else { return }
         attempt = nil
-        if handler != nil && !ended.wasConnected && !ended.wasRefused { mayHaveMissedSession = true }
+        if handler != nil && !ended.wasConnected && !ended.wasRefused {
+            mayHaveMissedSession = true
+            mayComeLate = true
+        }
         handler = nil
         ended.deadline?.cancel()
         keepAliveTimer?.cancel()

@@ -7,6 +7,10 @@ import MQTTPackets
 ///
 /// One task reads at a time. The sequence ends when the subscription or the client does. A subscription that is released
 /// ends by itself.
+///
+/// What was not taken of a subscription that ends is given up: it is acknowledged, so that it holds back no others. A
+/// program that stops, and is to be given those messages by the next run, ends the client first: then they are not
+/// acknowledged, and come again with the session.
 public final class MQTTSubscription: AsyncSequence, Sendable {
     /// A message, with its topic.
     public typealias Element = MQTTMessage

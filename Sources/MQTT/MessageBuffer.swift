@@ -208,6 +208,8 @@ final class MessageBuffer: Sendable {
             return (state.waiter, state.messages.removeAll())
         }
         waiter?.task.resume(returning: nil)
+        // The client has ended: what was not taken comes again, to the next run.
+        guard !outbox.hasEnded else { return }
         // The subscription was given up: what nobody wants any more must not hold back the others.
         for message in rest { message.acknowledgement?.send(.success) }
         if !rest.isEmpty { outbox.roomMade() }

@@ -154,6 +154,9 @@ final class Outbox: Sendable {
             || state.bytes + state.queuedBytes >= limits.bytesMax
     }
 
+    /// Whether the client has.
+    var hasEnded: Bool { state.withLock { $0.isEnded } }
+
     /// Whether tasks wait for room in the queue.
     var hasWaitingTasks: Bool { waitingCount.load(ordering: .relaxed) > 0 }
 

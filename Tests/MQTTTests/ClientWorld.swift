@@ -16,6 +16,8 @@ final class ClientWorld {
         var running: Task<Void, any Error>?
         /// Publishes, or takes.
         var work: Task<Void, any Error>?
+        /// Held until the client has ended: what was not taken is for the next one.
+        var subscription: MQTTSubscription?
         /// What the client's events say has failed.
         var failures: Task<[PublishID], Never>?
 
@@ -174,6 +176,7 @@ final class ClientWorld {
         }
         account.failed(await failures?.value ?? [])
         side.client = nil
+        side.subscription = nil
     }
 
     /// What the program does ends first: what it has taken when its client ends, that client acknowledges.
@@ -211,6 +214,7 @@ final class ClientWorld {
 
     private func take(_ subscription: MQTTSubscription, _ side: Side, _ clock: TestClock) {
         var random = SplitMix64(seed: random.next())
+        side.subscription = subscription
         side.work = Task { [account, isSlow] in
             for await message in subscription {
                 if account.taken(message) { return }
