@@ -129,7 +129,7 @@ bench-client: ## the client library beside MQTT.js, and how much memory 10,000 i
 	@Scripts/install-packages git=git python3=python3 nodejs node-mqtt
 	swift build -c release --product apus
 	swift build -c release --product client-bench
-	Benchmarks/client-compare $(BENCH) -- $(APUS) serve --port {port} --in-memory --log-level error --threads 1 \
+	Benchmarks/client-compare --at-least 5 $(BENCH) -- $(APUS) serve --port {port} --in-memory --log-level error --threads 1 \
 		--limit receive-maximum=1000
 
 .PHONY: bench-backlog

@@ -94,9 +94,9 @@ extension ClientDriver {
     private func mayRetry(_ error: MQTTError) -> Bool {
         if error.isTransient { return true }
         switch error {
-        // By this client itself, as it seems: once.
-        case .disconnected(.sessionTakenOver, _) where mayComeLate:
-            mayComeLate = false
+        // By this client itself, as it seems.
+        case .disconnected(.sessionTakenOver, _) where lateConnects > 0:
+            lateConnects -= 1
             return true
         case .refused, .authenticationFailed: return configuration.reconnect.retriesRefusals
         default: return false

@@ -82,7 +82,7 @@ extension ClientDriver {
         attempt = nil
         if handler != nil && !ended.wasConnected && !ended.wasRefused {
             mayHaveMissedSession = true
-            mayComeLate = true
+            lateConnects += 1
         }
         handler = nil
         ended.deadline?.cancel()

@@ -72,8 +72,8 @@ final class ClientDriver {
     var wanted = Deque<FilterEntry>()
     /// A CONNECT had no answer: the server may have begun a session for it.
     var mayHaveMissedSession = false
-    /// It may still be on its way, and take the session over from a connection that was made after it.
-    var mayComeLate = false
+    /// How many such may still be on their way, and take the session over from a connection that was made after them.
+    var lateConnects = 0
     var requests: [UInt16: Request] = [:]
     /// Filters that the server may still have, for the next connection.
     var unwanted: Set<String> = []

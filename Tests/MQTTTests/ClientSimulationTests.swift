@@ -11,7 +11,7 @@ import Testing
         func number(_ name: String) -> UInt64? { ProcessInfo.processInfo.environment[name].flatMap { UInt64($0) } }
         if let one = number("APUS_SIMULATION_SEED") { return [one] }
         let base = number("APUS_SIMULATION_BASE") ?? 1
-        return (0..<(number("APUS_SIMULATION_SEEDS") ?? 300)).map { base &+ $0 }
+        return (0..<(number("APUS_SIMULATION_SEEDS") ?? 1_000)).map { base &+ $0 }
     }()
 
     @Test(

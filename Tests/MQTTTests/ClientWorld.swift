@@ -28,6 +28,8 @@ final class ClientWorld {
         }
     }
 
+    private static let delayMax = Duration.milliseconds(300)
+
     private var random: SplitMix64
     private let version: ProtocolVersion
     private let account = ClientAccount()
@@ -123,7 +125,7 @@ final class ClientWorld {
         case 0..<5: try await link.cut(after: 1 + random.below(1 << (1 + random.below(9))), direction)
         case 5: try await link.refuse(random.below(3))
         case 6: try await link.drop(random.oneIn(2) ? direction : nil)
-        case 7: try await link.delay(.milliseconds(random.below(300)), direction)
+        case 7: try await link.delay(Self.delayMax / 300 * random.below(300), direction)
         case 8: try await link.stall(direction)
         default: try await heal(link)
         }
@@ -185,6 +187,9 @@ final class ClientWorld {
         let work = side.work
         try await clock.letTimePass { try await work?.value }
         try await end(side, clock)
+        // A CONNECT of the client before that came after the next one's would be another client for that one.
+        try await heal(side.link)
+        try await clock.advance(by: Self.delayMax)
         if side.name == "sender" {
             account.forgetNames()
             publish(try begin(side), side, clock)
