@@ -6,7 +6,7 @@ import NIOPosix
 extension MQTTClient {
     /// Runs a client for as long as `body` takes, connected from its first line on; ends it with DISCONNECT.
     ///
-    /// Throws where the first attempt to connect fails. A connection that is lost later is made again, as the
+    /// Throws where the first attempt at each of the configuration's servers fails. A connection that is lost later is made again, as the
     /// configuration says; once that is given up, what `body` calls throws and its sequences end, and the cause is
     /// thrown from here unless `body` throws itself.
     @discardableResult

@@ -104,7 +104,8 @@ final class MessageBuffer: Sendable {
         var dropped = 0
         let (resumption, isFull) = state.withLock { state -> ((() -> Void)?, Bool) in
             guard !state.isFinished else {
-                for message in burst { message?.acknowledgement?.send(.success) }
+                // As in `finish`: not once the client has ended.
+                if !outbox.hasEnded { for message in burst { message?.acknowledgement?.send(.success) } }
                 dropped = burst.count
                 burst = []
                 return (nil, false)
