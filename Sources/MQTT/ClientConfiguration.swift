@@ -52,7 +52,8 @@ extension MQTTClient {
         /// What `queue` says bounds it. Messages of QoS 0 are never stored.
         public var store: (any MessageStore)?
         /// Bytes of messages that wait in one sequence. Beyond that the connection is not read, unless the application
-        /// waits for an answer of the server: then QoS 0 is dropped, and counted.
+        /// waits for an answer of the server: then QoS 0 is dropped, and counted, and of QoS 1 and 2 as many wait as
+        /// `receiveMaximum` lets come; before 5.0 as the server sends unacknowledged, at most 65,535.
         public var sequenceBytesMax = 1 << 20
         /// Called before each attempt: whom to connect to, and as whom. What it throws ends the attempt.
         public var prepareConnection: (@Sendable (inout ConnectionAttempt) async throws -> Void)?

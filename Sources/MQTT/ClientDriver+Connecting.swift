@@ -229,6 +229,9 @@ extension ClientDriver {
         var properties = Properties()
         properties[string: .authenticationMethod] = method
         properties[binary: .authenticationData] = data
+        guard !session.isTooLarge(.auth(Auth(reasonCode: reasonCode, properties: properties))) else {
+            return authenticationFailed("AUTH is larger than the server takes", attempt: attempt?.number)
+        }
         session.authenticate(reasonCode, properties: properties)
     }
 

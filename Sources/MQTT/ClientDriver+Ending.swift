@@ -33,7 +33,8 @@ extension ClientDriver {
         switch farewell {
         case .disconnect(let reasonCode, let properties) where isConnected:
             // A client in the middle of a packet that the server sends is not waited for.
-            session.disconnect(reasonCode, properties: properties)
+            let packet = Packet.disconnect(Disconnect(reasonCode: reasonCode, properties: properties))
+            session.disconnect(reasonCode, properties: session.isTooLarge(packet) ? Properties() : properties)
             write()
             handler.closeAfterWrites()
         default: handler.close()
@@ -62,10 +63,7 @@ extension ClientDriver {
         for flush in flushes { flush.waiter.resume(returning: .failure(cause)) }
         flushes = []
         for entry in table.entries.values {
-            for call in entry.calls {
-                call.waiter?.resume(returning: .failure(cause))
-                call.waiter = nil
-            }
+            for call in entry.calls { call.end(.failure(cause)) }
             for sink in entry.sinks { sink.buffer.finish(discarding: false) }
             table.remove(entry)
         }

@@ -93,14 +93,7 @@ extension ClientDriver {
                 answered(entry, calls, refusal)
                 continue
             }
-            var properties = entry.properties
-            if version == .v5 && session.limits.areIdentifiersAvailable {
-                properties[integer: .subscriptionIdentifier] = entry.identifier
-            }
-            var options = entry.options
-            // What the server may have is not to bring its retained messages again.
-            if entry.isInDoubt && options.retainHandling == .always { options.retainHandling = .ifNew }
-            let filter = Subscribe.Filter(entry.filter, options)
+            let (filter, properties) = request(entry)
             guard let id = session.subscribe([filter], properties: properties) else {
                 // So many are under way that there is no identifier: the next answer makes room.
                 wanted.prepend(entry)
@@ -112,11 +105,25 @@ extension ClientDriver {
         }
     }
 
+    /// What SUBSCRIBE is to say.
+    private func request(_ entry: FilterEntry) -> (Subscribe.Filter, Properties) {
+        var properties = entry.properties
+        if version == .v5 && session.limits.areIdentifiersAvailable {
+            properties[integer: .subscriptionIdentifier] = entry.identifier
+        }
+        var options = entry.options
+        // What the server may have is not to bring its retained messages again.
+        if entry.isInDoubt && options.retainHandling == .always { options.retainHandling = .ifNew }
+        return (Subscribe.Filter(entry.filter, options), properties)
+    }
+
     /// What the server has said that it does not do [MQTT-3.2.2-13 and others].
     private func refusal(_ entry: FilterEntry) -> ReasonCode? {
         if entry.isShared && !session.limits.areSharedAvailable { return .sharedSubscriptionsNotSupported }
         if entry.hasWildcard && !session.limits.areWildcardsAvailable { return .wildcardSubscriptionsNotSupported }
-        return nil
+        let (filter, properties) = request(entry)
+        let packet = Packet.subscribe(Subscribe(packetID: 1, filters: [filter], properties: properties))
+        return session.isTooLarge(packet) ? .packetTooLarge : nil
     }
 
     func subackReceived(_ suback: Suback) throws(DecodingError) {
@@ -134,27 +141,38 @@ extension ClientDriver {
         if !code.isError { entry.isGranted = true }
         if entry.state == .asked { entry.state = entry.isGranted ? .granted : .wanted }
         for call in calls {
-            guard let grants = call.granted(entry.filter, code), let waiter = call.waiter else { continue }
-            call.waiter = nil
+            guard let grants = call.granted(entry.filter, code), call.waiter != nil else { continue }
             if grants.contains(where: { $0.reasonCode.isError }) {
                 abandon(call.sink, nil, discarding: true)
-                waiter.resume(returning: .failure(.subscriptionRefused(grants)))
+                call.end(.failure(.subscriptionRefused(grants)))
             } else {
-                waiter.resume(returning: .success(grants))
+                call.end(.success(grants))
             }
         }
-        if code.isError && calls.isEmpty { lost(entry, code) }
+        if code.isError { lost(entry, code) }
     }
 
-    /// The server does not give again what it had granted.
+    /// The server does not give again what it had granted, unless another SUBSCRIBE still brings it.
     private func lost(_ entry: FilterEntry, _ code: ReasonCode) {
+        guard !entry.isGranted, !isAsked(entry), !wanted.contains(where: { $0 === entry }) else { return }
+        // A call that has not returned learns it then.
+        for sink in entry.sinks where !sink.isHandedOut { sink.call?.revoked(entry.filter, code) }
+        let lost = entry.sinks.filter(\.isHandedOut)
+        guard !lost.isEmpty else { return }
         logger.warning("a subscription was lost", metadata: ["filter": "\(entry.filter)", "reason": "\(code)"])
         status.emit(.subscriptionLost(filter: entry.filter, code))
-        table.remove(entry)
-        for sink in entry.sinks {
+        entry.sinks.removeAll(where: \.isHandedOut)
+        table.forgetRoutes()
+        if entry.sinks.isEmpty { table.remove(entry) }
+        for sink in lost {
             sink.entries.removeAll { $0 === entry }
             if sink.entries.isEmpty { sink.buffer.finish(discarding: false) }
         }
+    }
+
+    /// Whether a SUBSCRIBE for it has no answer.
+    private func isAsked(_ entry: FilterEntry) -> Bool {
+        requests.values.contains { if case .subscribe(let asked, _) = $0 { asked === entry } else { false } }
     }
 
     /// The call is not waited for any more.
@@ -162,10 +180,7 @@ extension ClientDriver {
         guard let sink = sink(of: buffer) else { return }
         var calls = sink.entries.flatMap(\.calls)
         for case .subscribe(_, let asked) in requests.values { calls += asked }
-        for call in calls where call.sink === sink {
-            call.waiter?.resume(returning: .failure(.cancelled))
-            call.waiter = nil
-        }
+        for call in calls where call.sink === sink { call.end(.failure(.cancelled)) }
         abandon(sink, nil, discarding: true)
     }
 
@@ -219,6 +234,8 @@ extension ClientDriver {
     }
 
     func sendUnsubscribe(_ filter: String, _ call: UnsubscribeCall?, _ properties: Properties = Properties()) {
+        let packet = Packet.unsubscribe(Unsubscribe(packetID: 1, filters: [filter], properties: properties))
+        guard !session.isTooLarge(packet) else { return call?.answered(.packetTooLarge) ?? () }
         guard let id = session.unsubscribe([filter], properties: properties) else {
             unwanted.insert(filter)
             call?.answered(nil)
@@ -265,8 +282,13 @@ extension ClientDriver {
         for request in unanswered.values {
             switch request {
             case .subscribe(let entry, let calls):
+                guard table[entry.filter] === entry else {
+                    // Taken away since: its filter is not asked for again.
+                    for call in calls { call.end(.failure(.cancelled)) }
+                    continue
+                }
                 entry.calls = calls + entry.calls
-                if entry.state == .asked { want(entry) }
+                want(entry)
             // The filter is not asked for again; whether the server has it still, a resumed session may show.
             case .unsubscribe(let call): call?.answered(nil)
             }

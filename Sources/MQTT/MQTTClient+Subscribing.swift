@@ -33,6 +33,9 @@ extension MQTTClient {
     /// identifiers say. Before, a server may send a copy for each filter (3.1.1, section 3.3.5), and nothing tells a copy
     /// from a second message of the same content: then each sequence gets all copies, rather than that one is lost.
     ///
+    /// A server has one subscription of a session to a filter (section 3.8.4): where the client subscribes to the same
+    /// filter again, the options of the last call hold for all its sequences.
+    ///
     /// - Parameters:
     ///   - subscriptions: the filters, each with its options; shared ones too.
     ///   - acknowledging: when a message of QoS 1 or 2 is acknowledged: as it is taken, or by hand.

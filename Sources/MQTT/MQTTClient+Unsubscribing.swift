@@ -39,10 +39,7 @@ extension ClientDriver {
             guard let entry = table[filter] else { continue }
             table.remove(entry)
             for sink in entry.sinks { sink.entries.removeAll { $0 === entry } }
-            for call in entry.calls {
-                call.waiter?.resume(returning: .failure(.cancelled))
-                call.waiter = nil
-            }
+            for call in entry.calls { call.end(.failure(.cancelled)) }
         }
         guard isConnected, !filters.isEmpty else {
             unwanted.formUnion(filters)

@@ -90,10 +90,29 @@ public final class MQTTClient: Service {
     /// - Parameters:
     ///   - publishingWill: the server publishes the will all the same. Before 5.0 there is no DISCONNECT that says so,
     ///     and none is sent.
-    ///   - properties: those of DISCONNECT in 5.0 (section 3.14.2.2), such as another session expiry.
-    public func disconnect(publishingWill: Bool = false, properties: Properties = Properties()) {
+    public func disconnect(publishingWill: Bool = false) {
         if publishingWill && configuration.version < .v5 { return close() }
         let reasonCode = publishingWill ? ReasonCode.disconnectWithWill : .success
+        outbox.perform { $0.end(.disconnect(reasonCode, Properties())) }
+    }
+
+    /// The same with properties of DISCONNECT in 5.0 (section 3.14.2.2), such as another session expiry; left out before,
+    /// and where they make the packet larger than the server takes.
+    ///
+    /// - Throws: `invalidArgument` where they have no place there, and the client goes on; a session that was to end with
+    ///   its connection cannot be given more time now.
+    public func disconnect(publishingWill: Bool = false, properties: Properties) throws(MQTTError) {
+        guard configuration.version == .v5 else { return disconnect(publishingWill: publishingWill) }
+        let reasonCode = publishingWill ? ReasonCode.disconnectWithWill : .success
+        do { try Disconnect(reasonCode: reasonCode, properties: properties).check() } catch {
+            throw .invalidArgument(error.explanation)
+        }
+        let endsAtOnce =
+            configuration.sessionExpiry.seconds == 0
+            && (configuration.connectProperties[integer: .sessionExpiryInterval] ?? 0) == 0
+        if endsAtOnce && properties[integer: .sessionExpiryInterval] ?? 0 > 0 {
+            throw .invalidArgument("a session that ends with its connection is given no more time by DISCONNECT")
+        }
         outbox.perform { $0.end(.disconnect(reasonCode, properties)) }
     }
 

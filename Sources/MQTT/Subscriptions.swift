@@ -24,10 +24,15 @@ final class Sink {
     /// It has a burst that was not handed over.
     var isTouched = false
     var isFull = false
+    /// The one that it was made for.
+    weak var call: SubscribeCall?
     /// Filters that it has.
     var entries: [FilterEntry] = []
 
     init(_ buffer: MessageBuffer) { self.buffer = buffer }
+
+    /// The call has returned, and the application has it.
+    var isHandedOut: Bool { call?.waiter == nil }
 
     func add(_ message: MQTTMessage) { burst.append(message) }
 
@@ -61,6 +66,17 @@ final class SubscribeCall {
         self.sink = sink
         self.waiter = waiter
         codes = Array(repeating: nil, count: filters.count)
+        sink.call = self
+    }
+
+    func end(_ result: Result<[MQTTError.Grant], MQTTError>) {
+        waiter?.resume(returning: result)
+        waiter = nil
+    }
+
+    /// What was granted is not any more, while others have no answer.
+    func revoked(_ filter: String, _ code: ReasonCode) {
+        for at in filters.indices where filters[at] == filter && codes[at] != nil { codes[at] = code }
     }
 
     /// All grants, once the last has come.

@@ -126,7 +126,7 @@ struct BrokerProbe: Sendable {
                 guard try await client.connected().sessionPresent else { throw CommandFailure("it was lost") }
                 var end = Properties()
                 end[integer: .sessionExpiryInterval] = 0
-                client.disconnect(properties: version == .v5 ? end : Properties())
+                try client.disconnect(properties: version == .v5 ? end : Properties())
             }
         }
         guard version < .v5 else { return }

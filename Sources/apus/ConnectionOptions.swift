@@ -252,6 +252,10 @@ struct ConnectionOptions: ParsableArguments {
             )
         }
         setConnectProperties(&configuration)
+        let expiry = property.properties(of: .disconnect)[integer: .sessionExpiryInterval] ?? 0
+        if expiry > 0 && [.withConnection, .after(.zero)].contains(configuration.sessionExpiry) {
+            throw CommandFailure("-D disconnect session-expiry-interval needs a session that lasts, with -x.")
+        }
         return configuration
     }
 

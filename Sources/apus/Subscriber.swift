@@ -16,13 +16,13 @@ struct Subscriber: Sendable {
         try await tool.withClient(configuration, reconnects: true, prepare: listen) { client, kept in
             let subscription = try await subscribe(client)
             try await unsubscribe(client)
-            if command.exitAfterSubscribing { return await leave(client, [kept] + subscription) }
+            if command.exitAfterSubscribing { return try await leave(client, [kept] + subscription) }
             // The first sequence ends here; what stands in it came before.
             let others = client.unclaimedMessages()
             let handler = Handler(command: command, client: client, excluded: excluded, show: show)
             for await message in kept {
                 guard try await handler.handle(message) else {
-                    return await leave(client, [kept, others] + subscription)
+                    return try await leave(client, [kept, others] + subscription)
                 }
             }
             try await withThrowingTaskGroup(of: Void.self) { tasks in
@@ -34,7 +34,7 @@ struct Subscriber: Sendable {
                 try await tasks.next()
                 tasks.cancelAll()
             }
-            await leave(client, [kept, others] + subscription)
+            try await leave(client, [kept, others] + subscription)
         }
     }
 
@@ -59,8 +59,8 @@ struct Subscriber: Sendable {
     }
 
     /// Released before the client has left, the sequences would acknowledge what nobody has seen, and unsubscribe.
-    private func leave(_ client: MQTTClient, _ sequences: [MQTTSubscription]) async {
-        client.disconnect(properties: tool.options.property.properties(of: .disconnect))
+    private func leave(_ client: MQTTClient, _ sequences: [MQTTSubscription]) async throws {
+        try client.disconnect(properties: tool.options.property.properties(of: .disconnect))
         // In a task of its own: also who is cancelled waits.
         await Task { for await event in client.events { if case .closed = event { return } } }.value
         withExtendedLifetime(sequences) {}

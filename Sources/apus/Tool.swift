@@ -124,7 +124,7 @@ struct Tool: Sendable {
                 } catch MQTTError.closed {
                     // Why, `run` tells.
                 }
-                client.disconnect(properties: options.property.properties(of: .disconnect))
+                try client.disconnect(properties: options.property.properties(of: .disconnect))
             }
             // The first that fails ends the others.
             while try await tasks.next() != nil {}

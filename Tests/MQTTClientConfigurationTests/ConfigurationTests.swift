@@ -20,7 +20,11 @@ import Testing
             "MQTT_RECONNECT_ATTEMPTS_MAX": "8", "MQTT_RECONNECT_RETRIES_REFUSALS": "true",
             "MQTT_QUEUE_MESSAGES_MAX": "10", "MQTT_QUEUE_BYTES_MAX": "11", "MQTT_QUEUE_AGE_MAX": "12",
             "MQTT_QUEUE_ATTEMPTS_MAX": "13", "MQTT_QUEUE_POLICY": "drop-oldest",
-            "MQTT_QUEUE_KEEPS_AT_MOST_ONCE": "false",
+            "MQTT_QUEUE_KEEPS_AT_MOST_ONCE": "false", "MQTT_RECONNECT_JITTER": "0.25",
+            "MQTT_FOLLOWS_SERVER_REFERENCE": "false", "MQTT_REQUESTS_RESPONSE_INFORMATION": "true",
+            "MQTT_USER_PROPERTIES": "a=1,b==", "MQTT_WILL_TOPIC": "w", "MQTT_WILL_PAYLOAD": "gone",
+            "MQTT_WILL_QOS": "1", "MQTT_WILL_RETAIN": "true", "MQTT_WILL_DELAY": "3",
+            "MQTT_WILL_CONTENT_TYPE": "text/plain",
         ])
         #expect(read.servers == [ServerAddress(host: "a"), ServerAddress(host: "b", port: 1_884)])
         #expect(read.version == .v3_1_1 && read.clientID == "c" && !read.cleanStart)
@@ -33,6 +37,15 @@ import Testing
         #expect(read.reconnect.attemptsMax == 8 && read.reconnect.retriesRefusals)
         #expect(read.queue.messagesMax == 10 && read.queue.bytesMax == 11 && read.queue.ageMax == .seconds(12))
         #expect(read.queue.attemptsMax == 13 && read.queue.policy == .dropOldest && !read.queue.keepsAtMostOnce)
+        #expect(read.reconnect.jitter == 0.25 && !read.followsServerReference && read.requestsResponseInformation)
+        var connect = Properties()
+        connect.appendUserProperty("a", "1")
+        connect.appendUserProperty("b", "=")
+        #expect(read.connectProperties == connect)
+        var will = Will(topic: "w", payload: ByteBuffer(string: "gone"), qos: .atLeastOnce, isRetained: true)
+        will.properties[integer: .willDelayInterval] = 3
+        will.properties[string: .contentType] = "text/plain"
+        #expect(read.will == will)
         #expect(try configuration(["MQTT_SESSION_EXPIRY": "never"]).sessionExpiry == .never)
     }
 
@@ -53,6 +66,10 @@ import Testing
             ("MQTT_CLEAN_START", "perhaps", "clean-start is \"perhaps\", and should be true or false"),
             ("MQTT_KEEP_ALIVE", "long", "keep-alive is \"long\", and should be a number of seconds"),
             ("MQTT_QUEUE_MESSAGES_MAX", "many", "queue.messages-max is \"many\", and should be a number"),
+            ("MQTT_RECONNECT_JITTER", "2", "reconnect.jitter is \"2\", and should be a number from 0 to 1"),
+            ("MQTT_USER_PROPERTIES", "a=1,b", "user-properties has \"b\", and each should be NAME=VALUE"),
+            ("MQTT_WILL_QOS", "1", "will.qos needs will.topic"),
+            ("MQTT_WILL_DELAY", "1", "will.delay needs will.topic"),
         ]
     )
     func errors(variable: String, value: String, explanation: String) {

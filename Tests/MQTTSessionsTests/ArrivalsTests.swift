@@ -85,6 +85,41 @@ import Testing
         #expect(try sent(&client).map(\.kind) == [.puback, .pubrec])
     }
 
+    @Test(
+        "what was acknowledged once is not again, whatever has its packet identifier by then",
+        arguments: [false, true]
+    )
+    func twice(_ isAnotherConnection: Bool) throws {
+        var client = try connected()
+        let receipt = try #require(try arrive(&client, .exactlyOnce, 7))
+        if isAnotherConnection {
+            try reconnect(&client, sessionPresent: true)
+            #expect(try arrive(&client, .exactlyOnce, 7) == nil)
+        }
+        client.acknowledge(receipt)
+        client.pubrelReceived(7)
+        #expect(try sent(&client).map(\.kind) == [.pubrec, .pubcomp])
+        let other = try #require(try arrive(&client, .exactlyOnce, 7))
+        client.acknowledge(receipt)
+        #expect(try sent(&client).isEmpty)
+        // Nor once the other is of an earlier connection, too.
+        try reconnect(&client, sessionPresent: true)
+        client.acknowledge(receipt)
+        #expect(try arrive(&client, .exactlyOnce, 7) == nil)
+        #expect(try sent(&client).isEmpty)
+        client.acknowledge(other, .quotaExceeded)
+        client.acknowledge(other)
+        #expect(try sent(&client) == [.pubrec(Acknowledgement(packetID: 7, reasonCode: .quotaExceeded))])
+    }
+
+    @Test("[MQTT-2.3.1-4 of 3.1.1] before 5.0 there are no more unacknowledged messages than packet identifiers")
+    func packetIdentifiers() throws {
+        var client = ClientSession(connect: Connect(version: .v3_1_1, clientID: "c"), acknowledging: .whenTold)
+        try reconnect(&client, sessionPresent: false)
+        for id in 1...UInt16.max { _ = try arrive(&client, .atLeastOnce, id) }
+        #expect(throws: DecodingError.self) { try client.publishArrived(qos: .atLeastOnce, packetID: 1) }
+    }
+
     @Test("[MQTT-3.3.4-7] more unacknowledged messages than Receive Maximum are an error")
     func receiveMaximum() throws {
         var client = try connected(receiveMaximum: 2)

@@ -185,6 +185,22 @@ import Testing
         #expect(queue.dropOldest() == nil)
     }
 
+    @Test("a message that is taken back from the middle leaves at once, and one that was sent does not")
+    func takenBack() {
+        var queue = OutboundQueue()
+        for _ in 0..<6 { queue.add("abc") }
+        #expect(pump(&queue, quota: 2) == [0, 1])
+        let bytes = queue.bytesHeld
+        #expect([1, 4, 4].map { queue.removeUnsent($0) } == [false, true, false])
+        #expect(queue.queued == 3 && queue.unfinished == 5)
+        #expect(queue.bytesHeld == bytes * 5 / 6)
+        queue.finish(1)
+        queue.finish(0)
+        #expect(pump(&queue, quota: 9) == [2, 3, 5])
+        for number: UInt64 in [2, 3, 5] { queue.finish(number) }
+        #expect(queue.isEmpty && queue.bytesHeld == 0 && queue.queued == 0)
+    }
+
     @Test("no more bytes are in flight than allowed, but one message always may be")
     func bytesInFlight() {
         var queue = OutboundQueue()
@@ -241,7 +257,13 @@ private struct RandomLife {
     private mutating func integer(_ bound: Int) -> Int { Int.random(in: 0..<bound, using: &generator) }
 
     mutating func step() -> String? {
-        switch integer(11) {
+        switch integer(12) {
+        case 11:
+            let number = queue.first + UInt64(integer(max(1, Int(queue.end - queue.first))))
+            if queue.removeUnsent(number) {
+                if inFlight[number] != nil { return "\(number) is taken back in flight" }
+                isDropped.insert(number)
+            }
         case 10:
             if let dropped = queue.dropOldest() {
                 if inFlight[dropped.number] != nil { return "\(dropped.number) is dropped in flight" }

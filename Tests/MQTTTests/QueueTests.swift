@@ -113,6 +113,31 @@ import Testing
         }
     }
 
+    @Test("a message that is taken back makes room at once", arguments: [QoS.atMostOnce, .exactlyOnce])
+    func roomOfRemoved(_ qos: QoS) async throws {
+        let server = try await FakeServer()
+        let configuration = MQTTClient.Configuration.test(server.address) {
+            $0.queue.messagesMax = 3
+        }
+        try await withClient(configuration) { client in
+            let connection = try await server.connection()
+            var ids: [PublishID] = []
+            for number in 0..<3 {
+                ids.append(try await client.enqueue(ByteBuffer(string: "\(number)"), to: "t", qos: qos))
+            }
+            client.removePublish(ids[1])
+            // It would wait for room that nobody makes: there is no connection.
+            try await client.enqueue(ByteBuffer(string: "3"), to: "t", qos: qos)
+            try await connection.accept()
+            var got: [String] = []
+            for _ in 0..<3 {
+                let publish = try await connection.publish()
+                got.append(String(buffer: publish.payload))
+            }
+            #expect(got == ["0", "2", "3"])
+        }
+    }
+
     @Test("removePublish takes an enqueued message back, and an event tells", arguments: QoS.allCases)
     func removed(_ qos: QoS) async throws {
         let server = try await FakeServer()

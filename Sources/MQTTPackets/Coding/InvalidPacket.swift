@@ -76,6 +76,14 @@ extension Connect {
     }
 }
 
+extension Disconnect {
+    /// Throws where a client cannot send it.
+    package func check() throws(InvalidPacket) {
+        try InvalidPacket.check(properties, in: .disconnect)
+        if properties[string: .serverReference] != nil { throw InvalidPacket("a client refers to no server") }
+    }
+}
+
 extension Subscribe.Filter {
     /// Throws where the filter is none, or asks for what is not allowed with it.
     package func check() throws(InvalidPacket) {

@@ -21,19 +21,26 @@ struct Arrivals: Sendable {
     private(set) var entries = Deque<Entry>()
     /// The position of the oldest entry. Positions are never used again.
     private var first: UInt64 = 0
-    /// Of QoS 2, handed out and not taken yet, also on earlier connections.
-    private var untaken = PacketIDSet()
+    /// The position of the first entry of this connection.
+    private var connectionFirst: UInt64 = 0
+    /// Of QoS 2, handed out on earlier connections and not taken yet: the positions by packet identifier.
+    private var untaken: [UInt16: UInt64] = [:]
     /// How often the session was forgotten.
     private var incarnation: UInt32 = 0
 
     mutating func connectionEnded() {
+        for (position, entry) in zip(first..., entries) where entry.qos == .exactlyOnce && !entry.isReady {
+            // One that came again has the receipt of its first coming.
+            if untaken[entry.packetID] == nil { untaken[entry.packetID] = position }
+        }
         first += UInt64(entries.count)
+        connectionFirst = first
         entries.removeAll()
     }
 
     mutating func sessionForgotten() {
         incarnation &+= 1
-        untaken = PacketIDSet()
+        untaken = [:]
     }
 
     /// A message that nobody was given before.
@@ -45,34 +52,40 @@ struct Arrivals: Sendable {
             qos: qos
         )
         entries.append(Entry(packetID: packetID, qos: qos))
-        if qos == .exactlyOnce { untaken.insert(packetID) }
         return receipt
     }
 
     /// A QoS 2 message came again. Where its first coming still waits on this connection, that answer is for both.
     mutating func repeated(_ packetID: UInt16) {
-        let isUntaken = untaken.contains(packetID)
-        if isUntaken && entries.contains(where: { $0.packetID == packetID && $0.qos == .exactlyOnce }) { return }
-        entries.append(Entry(packetID: packetID, qos: .exactlyOnce, isReady: !isUntaken))
+        guard openPosition(packetID) == nil else { return }
+        entries.append(Entry(packetID: packetID, qos: .exactlyOnce, isReady: untaken[packetID] == nil))
     }
 
     /// The application has the message. Of an earlier connection only QoS 2 is of use: at QoS 1 it comes again.
-    /// False where it is of no use.
+    /// False where it is of no use, as whatever follows the first for the same receipt.
     @discardableResult
     mutating func taken(_ receipt: Receipt, _ reasonCode: ReasonCode) -> Bool {
-        if receipt.qos == .exactlyOnce {
-            guard receipt.incarnation == incarnation, untaken.remove(receipt.packetID) else { return false }
+        if receipt.position >= connectionFirst {
+            guard receipt.position >= first, !entries[Int(receipt.position - first)].isReady else { return false }
+            answer(Int(receipt.position - first), reasonCode)
+            return true
         }
-        guard let at = position(receipt) else { return receipt.qos == .exactlyOnce }
-        entries[at].isReady = true
-        entries[at].reasonCode = reasonCode
+        guard receipt.qos == .exactlyOnce, receipt.incarnation == incarnation,
+            untaken[receipt.packetID] == receipt.position
+        else { return false }
+        untaken[receipt.packetID] = nil
+        if let at = openPosition(receipt.packetID) { answer(at, reasonCode) }
         return true
     }
 
-    private func position(_ receipt: Receipt) -> Int? {
-        if receipt.position >= first { return Int(receipt.position - first) }
-        guard receipt.qos == .exactlyOnce else { return nil }
-        return entries.firstIndex { $0.packetID == receipt.packetID && $0.qos == .exactlyOnce }
+    private mutating func answer(_ at: Int, _ reasonCode: ReasonCode) {
+        entries[at].isReady = true
+        entries[at].reasonCode = reasonCode
+    }
+
+    /// Where a message of QoS 2 waits that came on this connection.
+    private func openPosition(_ packetID: UInt16) -> Int? {
+        entries.firstIndex { $0.packetID == packetID && $0.qos == .exactlyOnce && !$0.isReady }
     }
 
     /// The oldest entry, where it is ready.

@@ -55,8 +55,8 @@ extension ClientSession {
 
     /// Takes back a message that was never sent. False where it was, or is over.
     package mutating func removeUnsent(_ number: UInt64) -> Bool {
-        guard outbound.isUnfinished(number), outbound.head(number).state == .queued else { return false }
-        over(number)
+        guard outbound.removeUnsent(number) else { return false }
+        keeping?.add(.finished(incarnation: SessionKeeping.incarnation, number: number))
         return true
     }
 

@@ -27,9 +27,9 @@ extension ClientSession {
         }
     }
 
-    /// Mutating, so that the session is not copied for it.
+    /// Before 5.0 there are no more than packet identifiers [MQTT-2.3.1-4 of 3.1.1]. Mutating, so that the session is not
+    /// copied for it.
     private mutating func checkWindow() throws(DecodingError) {
-        guard version == .v5 else { return }
         let maximum = Int(connect.properties[integer: .receiveMaximum] ?? 65_535)
         guard inbound.unacknowledged <= maximum else {
             throw DecodingError(.receiveMaximumExceeded, "more than \(maximum) unacknowledged messages")

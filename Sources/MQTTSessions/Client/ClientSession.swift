@@ -139,6 +139,12 @@ package struct ClientSession: Sendable {
         outbound.sessionForgotten()
     }
 
+    /// [MQTT-3.2.2-15]: the broker would not take the packet.
+    package mutating func isTooLarge(_ packet: Packet) -> Bool {
+        limits.packetBytesMax < ServerLimits().packetBytesMax
+            && encoder.encode(packet).readableBytes > limits.packetBytesMax
+    }
+
     mutating func send(_ packet: Packet) { encoder.encode(packet, into: &output) }
 
     /// Identifiers of requests come from the upper half. Messages come there late, and wait for one that is in use

@@ -282,6 +282,19 @@ package struct OutboundQueue: Sendable {
     package mutating func dropOldest() -> (number: UInt64, payloadBytes: Int)? {
         guard let at = oldestUnsentPosition else { return nil }
         let dropped = (number: heads[at].number, payloadBytes: bodies[at].message?.view.payload.count ?? 0)
+        remove(at)
+        return dropped
+    }
+
+    /// Takes away a message that was never sent. False where it was, or is over.
+    package mutating func removeUnsent(_ number: UInt64) -> Bool {
+        guard let at = position(number), heads[at].state == .queued else { return false }
+        remove(at)
+        return true
+    }
+
+    /// Of those that were never sent, which stand from the cursor on.
+    private mutating func remove(_ at: Int) {
         ticketOfFinished = heads[at].ticket
         dropMessage(at)
         heads.remove(at: at)
@@ -289,7 +302,8 @@ package struct OutboundQueue: Sendable {
         bytesHeld -= Self.entryBytes
         waiting -= 1
         unfinished -= 1
-        return dropped
+        // What stood behind it may be over.
+        if at == 0 { trim() }
     }
 
     /// The connection is gone: what was in flight is sent again on the next, in order [MQTT-4.4.0-1].

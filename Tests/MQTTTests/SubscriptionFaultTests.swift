@@ -1,0 +1,167 @@
+import MQTT
+import MQTTPackets
+import MQTTTesting
+import Testing
+
+/// Answers to SUBSCRIBE that come late, or not at all.
+@Suite(.timeLimit(.minutes(2))) struct SubscriptionFaultTests {
+    private func asked(_ connection: FakeServer.Connection) async throws -> Subscribe {
+        guard case .subscribe(let subscribe)? = try await connection.next() else {
+            throw TimedOut(description: "SUBSCRIBE")
+        }
+        return subscribe
+    }
+
+    private func answer(_ subscribe: Subscribe, _ connection: FakeServer.Connection, _ code: ReasonCode) {
+        connection.send(.suback(Suback(packetID: subscribe.packetID, reasonCodes: [code])))
+    }
+
+    /// What was said to each filter of a subscription that was refused.
+    private func refusals(_ subscribe: () async throws -> Void) async -> [ReasonCode] {
+        do { try await subscribe() } catch MQTTError.subscriptionRefused(let grants) {
+            return grants.map(\.reasonCode)
+        } catch {
+            Issue.record(error)
+        }
+        return []
+    }
+
+    private func message(_ topic: String) -> Packet {
+        .publish(Publish(topic: topic, payload: ByteBuffer(string: topic)))
+    }
+
+    /// A client that has subscribed to `a`, and whose server has then forgotten the session; with the SUBSCRIBE for `a` that
+    /// came on the second connection.
+    private func resubscribing(
+        _ body: (MQTTClient, FakeServer, FakeServer.Connection, MQTTSubscription, Subscribe) async throws -> Void
+    ) async throws {
+        let server = try await FakeServer()
+        try await withClient(.test(server.address)) { client in
+            async let subscribing = client.subscribe(to: "a")
+            let first = try await server.connection()
+            try await first.accept()
+            answer(try await asked(first), first, .success)
+            let subscription = try await subscribing
+            first.close()
+            let second = try await server.connection()
+            try await second.accept()
+            try await body(client, server, second, subscription, try await asked(second))
+        }
+    }
+
+    @Test("a filter that is refused again is not lost where another call for it is granted")
+    func grantedToAnother() async throws {
+        try await resubscribing { client, _, connection, old, again in
+            async let subscribing = client.subscribe(to: "a")
+            let other = try await asked(connection)
+            answer(again, connection, .notAuthorized)
+            answer(other, connection, .success)
+            let new = try await subscribing
+            connection.send(message("a"))
+            #expect(await old.first(1).map(\.topic) == ["a"])
+            #expect(await new.first(1).map(\.topic) == ["a"])
+        }
+    }
+
+    @Test("a filter that is refused to all ends the sequences that there are, and the call that waits throws")
+    func refusedToAll() async throws {
+        try await resubscribing { client, _, connection, old, again in
+            let subscribing = Task { try await client.subscribe(to: "a") }
+            let other = try await asked(connection)
+            answer(again, connection, .notAuthorized)
+            answer(other, connection, .quotaExceeded)
+            #expect(await refusals { _ = try await subscribing.value } == [.quotaExceeded])
+            #expect(await old.first(1).isEmpty)
+        }
+    }
+
+    @Test(
+        "a call whose SUBSCRIBE had no answer is asked again, whatever became of an earlier one",
+        arguments: [false, true]
+    )
+    func unanswered(_ sessionPresent: Bool) async throws {
+        try await resubscribing { client, server, connection, old, again in
+            async let subscribing = client.subscribe(to: "a")
+            _ = try await asked(connection)
+            answer(again, connection, sessionPresent ? .success : .notAuthorized)
+            connection.send(message("a"))
+            // The answer before it has been seen.
+            if sessionPresent { #expect(await old.first(1).count == 1) }
+            connection.close()
+            let next = try await server.connection()
+            try await next.accept(sessionPresent: sessionPresent)
+            answer(try await asked(next), next, .success)
+            let new = try await subscribing
+            next.send(message("a"))
+            #expect(await new.first(1).count == 1)
+            #expect(await old.first(1).count == 1)
+        }
+    }
+
+    @Test("a call throws where what was granted to it is refused before the rest is")
+    func revoked() async throws {
+        let server = try await FakeServer()
+        try await withClient(.test(server.address)) { client in
+            let subscribing = Task {
+                try await client.subscribe(to: [TopicSubscription("a"), TopicSubscription("b")])
+            }
+            let first = try await server.connection()
+            try await first.accept()
+            answer(try await asked(first), first, .success)
+            _ = try await asked(first)
+            first.close()
+            let second = try await server.connection()
+            try await second.accept()
+            for _ in 0..<2 {
+                let subscribe = try await asked(second)
+                answer(subscribe, second, subscribe.filters[0].filter == "a" ? .notAuthorized : .success)
+            }
+            #expect(await refusals { _ = try await subscribing.value } == [.notAuthorized, .success])
+        }
+    }
+
+    @Test("[MQTT-3.2.2-15] what is larger than the server takes is not sent")
+    func maximumPacketSize() async throws {
+        let server = try await FakeServer()
+        try await withClient(.test(server.address)) { client in
+            let connection = try await server.connection()
+            var properties = Properties()
+            properties[integer: .maximumPacketSize] = 40
+            try await connection.accept(properties)
+            let long = String(repeating: "a", count: 40)
+            #expect(await refusals { _ = try await client.subscribe(to: long) } == [.packetTooLarge])
+            await #expect(throws: MQTTError.unsubscriptionRefused(.packetTooLarge)) {
+                try await client.unsubscribe(from: [long])
+            }
+            var reason = Properties()
+            reason[string: .reasonString] = long
+            try client.disconnect(properties: reason)
+            #expect(try await connection.next() == .disconnect(Disconnect(reasonCode: .success)))
+        }
+    }
+
+    @Test("DISCONNECT has the properties that it is given, and none that have no place there")
+    func disconnectProperties() async throws {
+        let server = try await FakeServer()
+        for expiry in [MQTTClient.SessionExpiry.withConnection, .after(.seconds(5))] {
+            try await withClient(.test(server.address, "c", .v5) { $0.sessionExpiry = expiry }) { client in
+                let connection = try await server.connection()
+                try await connection.accept()
+                try await client.connected()
+                var wrong = Properties()
+                wrong[integer: .receiveMaximum] = 1
+                #expect(throws: MQTTError.self) { try client.disconnect(properties: wrong) }
+                var longer = Properties()
+                longer[integer: .sessionExpiryInterval] = 60
+                guard expiry != .withConnection else {
+                    #expect(throws: MQTTError.self) { try client.disconnect(properties: longer) }
+                    return
+                }
+                try client.disconnect(properties: longer)
+                #expect(
+                    try await connection.next() == .disconnect(Disconnect(reasonCode: .success, properties: longer))
+                )
+            }
+        }
+    }
+}
