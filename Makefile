@@ -72,7 +72,7 @@ archive: build ## the example that keeps messages in SQLite
 test-crash: build ## what `make test` kills: the broker, two times in each row of `make crash`, and a publisher three times
 	@Scripts/install-packages python3=python3
 	Tests/Crash/kills.py --kills 2 --shortest 0.5 --longest 1 --parallel 6 -- $(APUS_CRASH)
-	Tests/Crash/client_kills.py --kills 3 -- $(APUS_CRASH)
+	Tests/Crash/client_kills.py --kills 20 -- $(APUS_CRASH)
 
 test-soak: SOAK_SECONDS = 60
 test-soak: build soak ## what `make test` soaks: a minute

@@ -3,9 +3,9 @@
 
     client_kills.py --kills 20 -- .build/release/apus serve --port {port} --in-memory
 
-The publisher is Examples/DurablePublisher, which prints a line once its store has it. A row for each QoS. Half of the
-kills find the server stopped for a moment, so that handshakes are cut in their middle. Ends with 1 if a message is
-lost, came in another order or, at QoS 2, twice.
+The publisher is Examples/DurablePublisher, which prints a line once its store has it (`enqueue`), or once the server has
+acknowledged it (`publish`). A row for each way and QoS. Half of the kills find the server stopped for a moment, so that
+handshakes are cut in their middle. Ends with 1 if a message is lost, came in another order or, at QoS 2, twice.
 """
 import argparse, random, signal, subprocess, sys, tempfile, threading, time
 from pathlib import Path
@@ -46,15 +46,17 @@ class Feed:
             pass  # It was killed.
 
 
-def start_publisher(options, port, folder, qos):
+def start_publisher(options, port, folder, qos, way):
     command = [options.publisher, f"mqtt://127.0.0.1:{port}", str(folder / "outbox"), "numbers", str(qos)]
+    if way == "publish":
+        command.append("acknowledged")
     with open(folder / "log", "a") as log:
         return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, cwd=ROOT)
 
 
-def kill(options, chance, feed, port, folder, qos, server):
+def kill(options, chance, feed, port, folder, qos, way, server):
     """One life of the publisher: what it said that it has."""
-    publisher = start_publisher(options, port, folder, qos)
+    publisher = start_publisher(options, port, folder, qos, way)
     said = Lines(publisher)
     end = time.monotonic() + chance.uniform(options.shortest, options.longest)
     feeding = threading.Thread(target=feed.run, args=[publisher, end + 60], daemon=True)
@@ -72,14 +74,14 @@ def kill(options, chance, feed, port, folder, qos, server):
     return said.lines
 
 
-def play(options, qos, folder, port, server, received):
+def play(options, qos, way, folder, port, server, received):
     chance = random.Random(options.seed)
     feed = Feed()
     accepted = []
     for _ in range(options.kills):
-        accepted += kill(options, chance, feed, port, folder, qos, server)
+        accepted += kill(options, chance, feed, port, folder, qos, way, server)
     # The last one sends what the others left, and ends by itself.
-    publisher = start_publisher(options, port, folder, qos)
+    publisher = start_publisher(options, port, folder, qos, way)
     rest, _ = publisher.communicate("end\n", timeout=120)
     if publisher.returncode or rest != "end\n":
         sys.exit(f"the last publisher ended with {publisher.returncode}: {rest}{(folder / 'log').read_text()}")
@@ -91,7 +93,7 @@ def play(options, qos, folder, port, server, received):
             "not accepted, and arrived": len(set(first) - set(map(int, accepted)))}
 
 
-def run_row(options, qos, folder):
+def run_row(options, qos, way, folder):
     port = free_port()
     server = subprocess.Popen(
         [word.format(port=port, dir=folder / "broker") for word in options.command], cwd=ROOT, stdout=subprocess.DEVNULL)
@@ -103,7 +105,7 @@ def run_row(options, qos, folder):
         received = Lines(receiver)
         hello = [options.apus, "pub", "-h", "127.0.0.1", "-p", str(port), "-t", "numbers", "-m", "hello"]
         wait_until(lambda: subprocess.run(hello, cwd=ROOT, check=True) and received.lines, 15, "a subscription")
-        return play(options, qos, folder, port, server, received)
+        return play(options, qos, way, folder, port, server, received)
     finally:
         for process in filter(None, (receiver, server)):
             process.kill()
@@ -122,12 +124,12 @@ def main():
     options = parser.parse_args()
 
     broken = 0
-    for at, qos in enumerate((1, 2)):
+    for at, (qos, way) in enumerate((qos, way) for way in ("enqueue", "publish") for qos in (1, 2)):
         with tempfile.TemporaryDirectory(prefix="apus-client-kills-") as folder:
-            result = run_row(options, qos, Path(folder))
+            result = run_row(options, qos, way, Path(folder))
         if at == 0:
-            print("| QoS | kills | " + " | ".join(result) + " |\n|---|" + "--:|" * (len(result) + 1), flush=True)
-        print(f"| {qos} | {options.kills} | " + " | ".join(map(str, result.values())) + " |", flush=True)
+            print("| QoS | by | kills | " + " | ".join(result) + " |\n|---|---|" + "--:|" * (len(result) + 1), flush=True)
+        print(f"| {qos} | {way} | {options.kills} | " + " | ".join(map(str, result.values())) + " |", flush=True)
         broken += result["lost"] + result["out of order"] + (result["repeated"] if qos == 2 else 0)
         broken += result["accepted"] == 0
     sys.exit("What the publisher had accepted is gone, or has come twice or in another order." if broken else 0)
