@@ -69,7 +69,7 @@ archive: build ## the example that keeps messages in SQLite
 	@Scripts/install-packages libsqlite3-dev
 	APUS_ARCHIVE=1 swift build -c release --product archive
 
-test-crash: build ## what `make test` kills: the broker, two times in each row of `make crash`, and a publisher three times
+test-crash: build ## what `make test` kills: the broker, two times in each row of `make crash`, and a publisher 20 times in each of its
 	@Scripts/install-packages python3=python3
 	Tests/Crash/kills.py --kills 2 --shortest 0.5 --longest 1 --parallel 6 -- $(APUS_CRASH)
 	Tests/Crash/client_kills.py --kills 20 -- $(APUS_CRASH)
