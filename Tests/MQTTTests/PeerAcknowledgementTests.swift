@@ -26,14 +26,17 @@ import Testing
                     ],
                     acknowledging: .byHand
                 )
+                var held: [MQTTMessage] = []
                 try await withClient(.test(server)) { sender in
                     for number in 0..<10 { try await sender.publish("\(number)", to: "\(root)/held", qos: qos) }
-                    // QoS 0 waits for nobody, and comes behind what came before it.
-                    try await sender.publish("free", to: "\(root)/free")
+                    held = await subscription.first(count)
+                    #expect(held.map(\.payloadString) == (0..<count).map(String.init))
+                    // QoS 0 waits for nobody, and comes behind what came before it. That they were taken makes no room.
+                    for payload in ["free", "still"] {
+                        try await sender.publish(payload, to: "\(root)/free")
+                        #expect(await subscription.first(1).map(\.payloadString) == [payload])
+                    }
                 }
-                var held = await subscription.first(count)
-                #expect(held.map(\.payloadString) == (0..<count).map(String.init))
-                #expect(await subscription.first(1).map(\.payloadString) == ["free"])
                 for number in count..<10 {
                     held[0].acknowledge()
                     held = held.dropFirst() + (await subscription.first(1))
@@ -91,6 +94,8 @@ import Testing
                 try await client.publish("m", to: root, qos: qos)
                 let first = await subscription.first(1)
                 #expect(first.map(\.payloadString) == ["m"])
+                // An acknowledgement would have gone before it.
+                try await client.publish(["between"], to: "\(root)/other")
                 let events = client.events
                 link.cut()
                 await events.reconnection()

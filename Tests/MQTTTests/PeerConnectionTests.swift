@@ -116,25 +116,55 @@ import Testing
         }
     }
 
-    @Test("after a broken connection the next one is made at once where the program asks for it")
-    func reconnect() async throws {
+    /// A client that pauses for as long as nobody tells it otherwise, once its connection is cut.
+    private func withPausing(
+        _ body: @escaping @Sendable (MQTTClient, MQTTSubscription) async throws -> Void
+    ) async throws {
         try await withServer { [root] server in
             let link = try await PeerLink(to: server)
-            var patient = MQTTClient.Configuration.test(link.address).lasting
-            patient.reconnect.delay = .seconds(3_600)
-            patient.reconnect.delayMax = .seconds(3_600)
-            try await withClient(patient) { client in
-                let subscription = try await client.subscribe(to: root, qos: .atLeastOnce)
+            var configuration = MQTTClient.Configuration.test(link.address).lasting
+            configuration.reconnect.delay = .seconds(3_600)
+            configuration.reconnect.delayMax = .seconds(3_600)
+            try await withClient(configuration) { client in
+                let subscription = try await client.subscribe(to: root, qos: .exactlyOnce)
                 let events = client.events
                 link.cut()
                 for await case .reconnecting in events { break }
                 #expect(client.connectionState == .disconnected)
-                async let publishing: Void = client.publish(["meanwhile"], to: root)
-                client.reconnect()
-                #expect(await subscription.first(1).map(\.payloadString) == ["meanwhile"])
-                try await publishing
+                try await body(client, subscription)
                 client.disconnect(properties: endingSession)
             }
+        }
+    }
+
+    @Test("after a broken connection the next one is made at once where the program asks for it")
+    func reconnect() async throws {
+        try await withPausing { [root] client, subscription in
+            async let publishing: Void = client.publish(["meanwhile"], to: root)
+            client.reconnect()
+            #expect(await subscription.first(1).map(\.payloadString) == ["meanwhile"])
+            try await publishing
+        }
+    }
+
+    @Test("a message that waits for the connection to come back can be removed")
+    func removedInPause() async throws {
+        try await withPausing { [root] client, subscription in
+            let events = client.events
+            for qos in QoS.allCases {
+                for payload in ["unwanted", "\(qos)"] {
+                    let id = try await client.enqueue(ByteBuffer(string: payload), to: root, qos: qos)
+                    guard payload == "unwanted" else { continue }
+                    client.removePublish(id)
+                    for await case .publishFailed(let removed, let error) in events {
+                        #expect(removed == id && error == .removed)
+                        break
+                    }
+                }
+            }
+            client.reconnect()
+            let payloads = await subscription.first(QoS.allCases.count).map(\.payloadString)
+            #expect(Set(payloads) == Set(QoS.allCases.map { "\($0)" }))
         }
     }
 }

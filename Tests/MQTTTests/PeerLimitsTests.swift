@@ -18,8 +18,12 @@ import Testing
                     }
                 }
                 let subscription = try await client.subscribe(to: root, qos: .atLeastOnce)
-                // The topic and ten bytes around it.
-                let largest = ByteBuffer(repeating: 0, count: 2_000 - root.utf8.count - 10)
+                // The topic and eight bytes around it.
+                let count = 2_000 - root.utf8.count - 8
+                await #expect(throws: MQTTError.publishRefused(.packetTooLarge)) {
+                    try await client.publish(ByteBuffer(repeating: 0, count: count + 1), to: root, qos: .atLeastOnce)
+                }
+                let largest = ByteBuffer(repeating: 0, count: count)
                 try await client.publish(largest, to: root, qos: .atLeastOnce)
                 #expect(await subscription.first(1).map(\.payload) == [largest])
             }
@@ -57,10 +61,13 @@ import Testing
         try await withServer(.limited) { [root] server in
             try await MQTTClient.withConnection(.test(server), logger: quiet) { client in
                 let events = client.events
-                #expect(try await client.connected().properties[integer: .receiveMaximum] == 5)
-                let subscription = try await client.subscribe(to: root, qos: .atLeastOnce)
+                let said = try await client.connected().properties
+                #expect(said[integer: .receiveMaximum] == 5)
+                // QoS 2 is under way for longer.
+                let qos = said[integer: .maximumQoS] == nil ? QoS.exactlyOnce : .atLeastOnce
+                let subscription = try await client.subscribe(to: root, qos: qos)
                 for number in 0..<500 {
-                    try await client.enqueue(ByteBuffer(string: "\(number)"), to: root, qos: .atLeastOnce)
+                    try await client.enqueue(ByteBuffer(string: "\(number)"), to: root, qos: qos)
                 }
                 #expect(await subscription.first(500).map(\.payloadString) == (0..<500).map(String.init))
                 try await client.flush()
