@@ -5,7 +5,7 @@ import Testing
 /// What has to hold with every server: our own, or the one that `MQTT_TEST_SERVER` names.
 @Suite(.timeLimit(.minutes(2))) struct PeerTests {
     /// Nobody else's topics.
-    private let root = "test/\(UInt64.random(in: 0 ... .max))"
+    private let root = uniqueName()
 
     @Test("each QoS comes back to the client that published it", arguments: ProtocolVersion.allCases)
     func roundTrip(_ version: ProtocolVersion) async throws {
@@ -76,14 +76,18 @@ import Testing
         }
     }
 
-    @Test("a client that closes, or asks for it, leaves its will", arguments: [false, true])
-    func will(_ isAbrupt: Bool) async throws {
+    @Test(
+        "a client that closes, or asks for it, leaves its will, and no other",
+        arguments: ProtocolVersion.allCases,
+        [false, true]
+    )
+    func will(_ version: ProtocolVersion, _ isAbrupt: Bool) async throws {
         try await withServer { [root] server in
-            try await MQTTClient.withConnection(.test(server), logger: quiet) { witness in
+            try await MQTTClient.withConnection(.test(server, "", version), logger: quiet) { witness in
                 let wills = try await witness.subscribe(to: root, qos: .atLeastOnce)
                 let will = Will(topic: root, payload: ByteBuffer(string: "gone"), qos: .atLeastOnce)
                 for leavesIt in [false, true] {
-                    let client = try MQTTClient(.test(server) { $0.will = will }, logger: quiet)
+                    let client = try MQTTClient(.test(server, "", version) { $0.will = will }, logger: quiet)
                     let running = Task { try await client.run() }
                     try await client.connected()
                     if !leavesIt {
