@@ -27,7 +27,7 @@ package struct Backoff {
     let policy: ReconnectPolicy
     /// From 0 to 1.
     let random: @Sendable () -> Double
-    package private(set) var attempts = 0
+    private var attempts = 0
 
     package init(_ policy: ReconnectPolicy, random: @escaping @Sendable () -> Double) {
         self.policy = policy

@@ -23,7 +23,8 @@ extension MQTTClient {
         public var password: ByteBuffer?
         /// What the server publishes when the connection is lost.
         public var will: Will?
-        /// User properties of CONNECT, and whatever else stands there in 5.0; what the fields here say takes precedence.
+        /// User properties of CONNECT, and whatever else stands there in 5.0 and has no field here: properties that do have
+        /// one are left out.
         public var connectProperties = Properties()
         /// Messages of QoS 1 and 2 that may be on the way to the application at one time (section 3.1.2.11.3). Once as
         /// many are not acknowledged, the server waits. 1 to 65,535; 5.0 only.
@@ -104,7 +105,8 @@ extension MQTTClient {
 
         /// Messages, 1 or more.
         public var messagesMax = 10_000
-        /// Bytes of their payloads and topics and of what is kept beside them, 1 or more.
+        /// Bytes of their payloads and topics and of what is kept beside them, 1 or more. A single message waits whatever
+        /// its size. What was sent and is not acknowledged does not count: that is for the server's Receive Maximum.
         public var bytesMax = 16 << 20
         /// How long a message may wait for a connection; nil is as long as it takes.
         public var ageMax: Duration?
@@ -150,6 +152,12 @@ public protocol MQTTAuthenticator: Sendable {
 extension MQTTClient.Configuration {
     var durableStore: (any MessageStore)? { store.flatMap { $0.isDurable ? $0 : nil } }
 
+    /// Properties of CONNECT that fields say.
+    private static let identifiersOfFields: [PropertyIdentifier] = [
+        .sessionExpiryInterval, .receiveMaximum, .maximumPacketSize, .topicAliasMaximum, .requestResponseInformation,
+        .authenticationMethod, .authenticationData,
+    ]
+
     func connect(_ attempt: ConnectionAttempt, clientID: String, authenticationData: ByteBuffer?) -> Connect {
         var connect = Connect(
             version: version,
@@ -162,6 +170,7 @@ extension MQTTClient.Configuration {
         )
         guard version == .v5 else { return connect }
         var properties = connectProperties
+        for identifier in Self.identifiersOfFields { properties.removeAll(identifier) }
         if sessionExpiry != .withConnection { properties[integer: .sessionExpiryInterval] = sessionExpiry.seconds }
         properties[integer: .receiveMaximum] = UInt32(receiveMaximum)
         properties[integer: .maximumPacketSize] = packetBytesMax
@@ -181,6 +190,7 @@ extension MQTTClient.Configuration {
             if !condition { throw .invalidArgument(what) }
         }
         try require(!servers.isEmpty, "a client needs a server")
+        try require(servers.allSatisfy(\.isValid), "a port is from 1 to 65535")
         try require((1...65_535).contains(receiveMaximum), "receiveMaximum is from 1 to 65535")
         try require((0...65_535).contains(topicAliasesMax), "topicAliasesMax is from 0 to 65535")
         try require((0...65_535).contains(automaticTopicAliasesMax), "automaticTopicAliasesMax is from 0 to 65535")

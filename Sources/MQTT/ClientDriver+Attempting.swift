@@ -9,8 +9,12 @@ extension ClientDriver {
         /// Whether a first attempt at each server that fails is followed by others.
         let isPatient: Bool
         var backoff: Backoff
+        /// Of the attempt that is made next, from 1; it begins anew once a connection was made.
+        var number = 1
         /// The place in the configuration's list, counted on.
         var nextServer = 0
+        /// Where servers have sent the client that it has never been to.
+        var references: Set<ServerAddress> = []
         var hasConnected = false
         /// That of the last attempt.
         var server: ServerAddress?
@@ -47,7 +51,7 @@ extension ClientDriver {
         self.series?.server = server
         // Before 5.0 a session that is to end with its connection has to be asked for each time.
         let startsClean = configuration.cleanStart && (!series.hasConnected || version < .v5)
-        let number = series.backoff.attempts + 1
+        let number = series.number
         preparing = Task(executorPreference: configuration.environment.executor) {
             [outbox, clientID = session.clientID] in
             let result: Result<ConnectionTarget, MQTTError>
@@ -75,19 +79,27 @@ extension ClientDriver {
         if wasConnected {
             series?.hasConnected = true
             series?.backoff.succeeded()
+            series?.number = 0
         }
         guard let error else { return finish(nil) }
         status.emit(.disconnected(error))
         logger.info("disconnected", metadata: ["cause": "\(error)"])
-        guard let series, series.isPatient || series.hasConnected || series.nextServer < configuration.servers.count,
+        guard let series else { return }
+        let reference =
+            configuration.followsServerReference
+            ? error.serverReference.flatMap { ServerAddress(reference: $0, credentialsOf: series.server) } : nil
+        let isNewReference = reference.map { self.series?.references.insert($0).inserted ?? false } ?? false
+        guard
+            series.isPatient || series.hasConnected || isNewReference
+                || series.nextServer < configuration.servers.count,
             mayRetry(error),
             let delay = self.series?.backoff.next()
         else { return finish(error) }
-        status.emit(.reconnecting(in: delay, attempt: series.backoff.attempts + 1))
+        let number = series.number + 1
+        self.series?.number = number
+        status.emit(.reconnecting(in: delay, attempt: number))
         guard !isEnding else { return finish(failure) }
-        pauseReference =
-            configuration.followsServerReference
-            ? error.serverReference.flatMap { ServerAddress(reference: $0, credentialsOf: series.server) } : nil
+        pauseReference = reference
         pause = schedule(in: TimeAmount(delay)) { $0.endPause() }
     }
 
@@ -147,6 +159,7 @@ extension MQTTClient.Configuration {
         do { data = try await authenticator?.initialData() } catch {
             throw .authenticationFailed("\(error)")
         }
+        guard attempt.server.isValid else { throw .invalidArgument("\(attempt.server.port) is not a port, 1 to 65535") }
         let connect = connect(attempt, clientID: clientID, authenticationData: data)
         do { try connect.check() } catch { throw .invalidArgument(error.explanation) }
         return (attempt.server, connect)

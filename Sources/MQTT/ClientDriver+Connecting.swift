@@ -125,7 +125,9 @@ extension ClientDriver {
             limits.refusal(publish, version: version, alias: atMostOnceAlias)
         }
         outbox.setConnected(refusingAtMostOnce: takesAll ? nil : refuses)
+        // What waited may be meant for the client's own filters.
         resubscribe(sessionPresent: connack.sessionPresent)
+        session.pump()
         sendOffline()
         startKeepAlive(connack.properties[integer: .serverKeepAlive].map(Int.init) ?? Int(session.connect.keepAlive))
         status.changed(

@@ -52,13 +52,18 @@ extension ClientDriver {
     func ended(_ error: MQTTError?) {
         isEnding = true
         let cause = error ?? .closed
-        for publication in outbox.end() {
-            publication.waiter?.resume(returning: .failure(cause))
-        }
-        for (publication, _) in offline { publication.waiter?.resume(returning: .failure(cause)) }
+        for publication in offline.map(\.publication) + outbox.end() { finish(publication, .failure(cause)) }
         offline = []
         offlineBytes = 0
-        for message in pending.removeAll() { message.waiter?.resume(returning: .failure(cause)) }
+        for message in pending.removeAll() {
+            if let waiter = message.waiter {
+                waiter.resume(returning: .failure(cause))
+            }
+            // The next run publishes what the store has.
+            else if !hasStore {
+                tell(message.id, .failure(cause))
+            }
+        }
         awaitedPublishes = 0
         for flush in flushes { flush.waiter.resume(returning: .failure(cause)) }
         flushes = []

@@ -20,7 +20,7 @@ extension ClientDriver {
                 return finish(publication, .success(.success))
             }
             guard configuration.queue.keepsAtMostOnce else { return finish(publication, .failure(.notConnected)) }
-            offline.append((publication, now))
+            offline.append(Offline(publication: publication, enqueuedAt: now, before: session.outbound.end))
             offlineBytes += publication.bytesHeld
         } else if let number = session.publish(publish) {
             pending.append(
@@ -51,7 +51,7 @@ extension ClientDriver {
     var atMostOnceAlias: UInt16 { configuration.automaticTopicAliasesMax > 0 ? 1 : 0 }
 
     /// Nothing more happens to the message.
-    private func finish(_ publication: Publication, _ result: Result<ReasonCode, MQTTError>) {
+    func finish(_ publication: Publication, _ result: Result<ReasonCode, MQTTError>) {
         if let waiter = publication.waiter { return waiter.resume(returning: result) }
         tell(publication.id, result)
     }
@@ -109,19 +109,21 @@ extension ClientDriver {
         let waiting = offline
         offline = []
         offlineBytes = 0
-        for (publication, _) in waiting { publish(publication) }
+        for message in waiting { publish(message.publication) }
     }
 
     private func dropExcess() {
         let limits = configuration.queue
-        while queuedMessages > limits.messagesMax || offlineBytes + session.outbound.bytesHeld > limits.bytesMax {
-            if let oldest = offline.popFirst() {
+        // A single one waits whatever its size.
+        while queuedMessages > 1, queuedMessages > limits.messagesMax || queuedBytes > limits.bytesMax {
+            if let oldest = offline.first, oldest.before <= session.outbound.oldestUnsentNumber ?? .max {
+                offline.removeFirst()
                 offlineBytes -= oldest.publication.bytesHeld
                 finish(oldest.publication, .failure(.dropped))
             } else if let oldest = session.dropOldest() {
                 finish(oldest, .failure(.dropped))
             } else {
-                return  // All of it is in flight.
+                return  // The rest was sent on an earlier connection.
             }
         }
     }

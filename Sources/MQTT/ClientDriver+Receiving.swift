@@ -91,6 +91,7 @@ extension ClientDriver {
             acknowledgementReceived(kind, answer.packetID, answer.reasonCode)
         default:
             let packet = try PacketDecoder.decode(bytes, at: start, header: header, version: version)
+            if case .connack(let connack) = packet { return try happened(session.connackReceived(connack)) }
             guard let event = try session.received(packet) else { return }
             try happened(event)
         }
@@ -173,10 +174,10 @@ extension ClientDriver {
         }
         end(&run)
         let (properties, identifiers) = try properties(view, bytes)
-        let sinks = sinks(route, identifiers)
+        let sinks = sinks(route, identifiers, isRetained: view.isRetained)
         guard !sinks.isEmpty else {
-            // Nobody is there for it: it would hold back all others.
-            metrics.dropped(1)
+            // Nobody is there for it, or not for this copy: it would hold back all others.
+            if route.entries.isEmpty { metrics.dropped(1) }
             if let receipt { session.acknowledge(receipt) }
             return
         }
@@ -250,14 +251,16 @@ extension ClientDriver {
 
     /// The sequences that get a message: of the filters that match, those that the server names, where it names any.
     /// Matching comes first, since a session of an earlier process may have given the same identifiers to other filters.
-    private func sinks(_ route: SubscriptionTable.Route, _ identifiers: [UInt32]) -> [Sink] {
+    private func sinks(_ route: SubscriptionTable.Route, _ identifiers: [UInt32], isRetained: Bool) -> [Sink] {
+        guard !route.entries.isEmpty else { return unclaimed.map { [$0] } ?? [] }
+        let named = route.entries.filter { identifiers.contains($0.identifier) }
         var sinks: [Sink] = []
-        for entry in route.entries where identifiers.isEmpty || identifiers.contains(entry.identifier) {
-            for sink in entry.sinks where !sinks.contains(where: { $0 === sink }) { sinks.append(sink) }
-        }
         // Identifiers that none of them has are an earlier process's.
-        if sinks.isEmpty && !identifiers.isEmpty && !route.entries.isEmpty { return self.sinks(route, []) }
-        if sinks.isEmpty, let unclaimed { sinks = [unclaimed] }
+        for entry in named.isEmpty ? route.entries : named {
+            for sink in entry.sinks where !sinks.contains(where: { $0 === sink }) {
+                if named.isEmpty || isRetained || entry.leads(sink, route.entries) { sinks.append(sink) }
+            }
+        }
         return sinks
     }
 

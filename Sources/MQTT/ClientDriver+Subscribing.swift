@@ -248,6 +248,9 @@ extension ClientDriver {
         guard case .unsubscribe(let call)? = requests.removeValue(forKey: unsuback.packetID) else {
             throw .protocolError("UNSUBACK without an UNSUBSCRIBE")
         }
+        guard unsuback.reasonCodes.count == (version == .v5 ? 1 : 0) else {
+            throw .protocolError("\(unsuback.reasonCodes.count) codes for one topic filter")
+        }
         call?.answered(unsuback.reasonCodes.first)
     }
 

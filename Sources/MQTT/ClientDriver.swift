@@ -27,6 +27,14 @@ final class ClientDriver {
         let waiter: CheckedContinuation<Result<Void, MQTTError>, Never>
     }
 
+    /// A message of QoS 0 that waits for a connection.
+    struct Offline {
+        let publication: Publication
+        let enqueuedAt: Int64
+        /// It came before the message of QoS 1 or 2 with this number.
+        let before: UInt64
+    }
+
     let eventLoop: any EventLoop
     let settings: SharedConfiguration
     var configuration: MQTTClient.Configuration { settings.value }
@@ -55,7 +63,7 @@ final class ClientDriver {
     var awaitedPublishes = 0
     var suspect: Suspect?
     /// Of QoS 0, for the next connection.
-    var offline = Deque<(publication: Publication, enqueuedAt: Int64)>()
+    var offline = Deque<Offline>()
     var offlineBytes = 0
     var flushes: [Flush] = []
     var ageTimer: Scheduled<Void>?
@@ -143,7 +151,7 @@ final class ClientDriver {
         write()
         if hasStore { commitChanges() }
         if !flushes.isEmpty { settleFlushes() }
-        let queued = (messages: queuedMessages, bytes: offlineBytes + session.outbound.bytesHeld)
+        let queued = (messages: queuedMessages, bytes: queuedBytes)
         if queuedTold.map({ $0 != queued }) ?? true {
             queuedTold = queued
             outbox.setQueued(messages: queued.messages, bytes: queued.bytes)
@@ -153,6 +161,8 @@ final class ClientDriver {
 
     /// Messages that were not sent.
     var queuedMessages: Int { offline.count + session.outbound.queued }
+
+    var queuedBytes: Int { offlineBytes + session.outbound.bytesUnsent }
 
     /// The session's output goes out whole.
     func write() {

@@ -107,10 +107,7 @@ public final class MQTTClient: Service {
         do { try Disconnect(reasonCode: reasonCode, properties: properties).check() } catch {
             throw .invalidArgument(error.explanation)
         }
-        let endsAtOnce =
-            configuration.sessionExpiry.seconds == 0
-            && (configuration.connectProperties[integer: .sessionExpiryInterval] ?? 0) == 0
-        if endsAtOnce && properties[integer: .sessionExpiryInterval] ?? 0 > 0 {
+        if configuration.sessionExpiry.seconds == 0 && properties[integer: .sessionExpiryInterval] ?? 0 > 0 {
             throw .invalidArgument("a session that ends with its connection is given no more time by DISCONNECT")
         }
         outbox.perform { $0.end(.disconnect(reasonCode, properties)) }

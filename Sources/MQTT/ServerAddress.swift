@@ -20,6 +20,8 @@ public struct ServerAddress: Sendable, Hashable {
         self.password = password
     }
 
+    var isValid: Bool { (1...65_535).contains(port) }
+
     /// Reads `mqtt://[user[:password]@]host[:port]`; `tcp://` means the same. User and password may be percent-encoded.
     public init(_ url: String) throws(MQTTError) {
         guard let schemeEnd = url.firstRange(of: "://") else { throw Self.invalid(url, "no scheme") }

@@ -132,6 +132,19 @@ final class FilterEntry {
     }
 }
 
+extension FilterEntry {
+    /// Whether the sequence takes the copies that come for this filter, of all its filters that match. A server may send
+    /// a copy for each (section 3.3.4), and each sequence has one: that with the highest QoS.
+    func leads(_ sink: Sink, _ matching: [FilterEntry]) -> Bool {
+        // A shared subscription is not one of those that overlap: its messages come beside the others.
+        isShared
+            || !matching.contains { other in
+                other !== self && !other.isShared && other.isGranted && other.sinks.contains { $0 === sink }
+                    && (other.options.qos, identifier) > (options.qos, other.identifier)
+            }
+    }
+}
+
 /// Who gets a message: the filters of this client, and what is remembered of topics.
 struct SubscriptionTable {
     /// What is known of a topic that came before: its string and the filters that match it. It holds until anything of

@@ -76,7 +76,7 @@ import Testing
             let third = await messages.first(1)
             #expect(third.map(\.payloadString) == ["new"])
             #expect(third.map(\.isDuplicate) == [false])
-            client.disconnect(properties: version == .v5 ? endingSession : Properties())
+            try client.disconnect(properties: version == .v5 ? endingSession : Properties())
             try await running.value
         }
     }
@@ -111,7 +111,7 @@ import Testing
                 let last = await subscription.first(1)
                 #expect(last.map(\.payloadString) == ["end"])
                 last.first?.acknowledge()
-                client.disconnect(properties: version == .v5 ? endingSession : Properties())
+                try client.disconnect(properties: version == .v5 ? endingSession : Properties())
             }
         }
     }
@@ -140,7 +140,7 @@ import Testing
             let running = Task { try await client.run() }
             try await client.publish("new", to: root, qos: qos)
             #expect(await messages.first(1).map(\.payloadString) == ["new"])
-            client.disconnect(properties: version == .v5 ? endingSession : Properties())
+            try client.disconnect(properties: version == .v5 ? endingSession : Properties())
             try await running.value
         }
     }

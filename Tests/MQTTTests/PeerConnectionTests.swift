@@ -132,7 +132,7 @@ import Testing
                 for await case .reconnecting in events { break }
                 #expect(client.connectionState == .disconnected)
                 try await body(client, subscription)
-                client.disconnect(properties: endingSession)
+                try client.disconnect(properties: endingSession)
             }
         }
     }

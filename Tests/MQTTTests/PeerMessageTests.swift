@@ -85,7 +85,7 @@ private struct Reading: Codable, Sendable, Equatable {
             #expect(message?.payloadString == "1000")
             let left = message?.properties[integer: .messageExpiryInterval] ?? 0
             #expect(left > 0 && left < 1_000)
-            client.disconnect(properties: endingSession)
+            try client.disconnect(properties: endingSession)
             try await running.value
         }
     }

@@ -31,7 +31,7 @@ import Testing
         try await withClient(configuration) { client in
             let filters = QoS.allCases.map { TopicSubscription("\(root)/\($0)", qos: $0) }
             let subscription = try await client.subscribe(to: filters)
-            client.disconnect(properties: properties)
+            try client.disconnect(properties: properties)
             #expect(await subscription.first(1).isEmpty)
         }
     }
@@ -39,8 +39,9 @@ import Testing
     /// Whether the server has the session; it is not to be found again.
     private func isPresent(_ configuration: MQTTClient.Configuration) async throws -> Bool {
         try await MQTTClient.withConnection(configuration, logger: quiet) { client in
-            defer { client.disconnect(properties: endingSession) }
-            return try await client.connected().sessionPresent
+            let isPresent = try await client.connected().sessionPresent
+            try client.disconnect(properties: endingSession)
+            return isPresent
         }
     }
 
@@ -84,7 +85,7 @@ import Testing
         #expect(await subscription.first(1).count == 1)
         try await messages.unsubscribe()
         #expect(await messages.first(.max).isEmpty)
-        client.disconnect(properties: configuration.version == .v5 ? endingSession : Properties())
+        try client.disconnect(properties: configuration.version == .v5 ? endingSession : Properties())
         try await running.value
     }
 
@@ -102,7 +103,7 @@ import Testing
             #expect(await subscription.first(1).map(\.payloadString) == ["m"])
             try await messages.unsubscribe()
             #expect(await messages.first(1).isEmpty)
-            client.disconnect(properties: endingSession)
+            try client.disconnect(properties: endingSession)
             try await running.value
         }
     }
@@ -178,7 +179,7 @@ import Testing
                 #expect(second.clientID == first.clientID && second.sessionPresent)
                 try await client.publish(["m"], to: root)
                 #expect(await subscription.first(1).map(\.payloadString) == ["m"])
-                client.disconnect(properties: endingSession)
+                try client.disconnect(properties: endingSession)
             }
         }
     }
@@ -211,9 +212,9 @@ import Testing
                     let distinct = seen.filter { known.insert($0).inserted }
                     #expect(distinct == expected)
                     if qos == .exactlyOnce { #expect(seen.count == expected.count) }
-                    if version == .v5 { sender.disconnect(properties: endingSession) }
+                    if version == .v5 { try sender.disconnect(properties: endingSession) }
                 }
-                if version == .v5 { receiver.disconnect(properties: endingSession) }
+                if version == .v5 { try receiver.disconnect(properties: endingSession) }
             }
         }
     }

@@ -97,7 +97,7 @@ import Testing
                 try await MQTTClient.withConnection(back, logger: quiet) { client in
                     #expect(try await client.connected().sessionPresent)
                     try await secondsPass(4, at: server)
-                    client.disconnect(properties: endingSession)
+                    try client.disconnect(properties: endingSession)
                 }
                 try await witness.publish(["last"], to: root)
             }

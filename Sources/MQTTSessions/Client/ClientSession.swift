@@ -152,7 +152,7 @@ package struct ClientSession: Sendable {
     private mutating func requestID() -> UInt16? {
         for _ in 0x8000...0xFFFF {
             nextRequestID = nextRequestID == .max ? 0x8000 : nextRequestID + 1
-            guard !requests.contains(nextRequestID), outbound.number(of: nextRequestID) == nil else { continue }
+            guard !requests.contains(nextRequestID), !outbound.isTaken(nextRequestID) else { continue }
             requests.insert(nextRequestID)
             return nextRequestID
         }
@@ -165,7 +165,10 @@ extension ClientSession {
     package mutating func received(_ packet: Packet) throws(DecodingError) -> Event? {
         try checkOrder(packet.kind)
         switch packet {
-        case .connack(let connack): return try connackReceived(connack)
+        case .connack(let connack):
+            let event = try connackReceived(connack)
+            pump()
+            return event
         case .publish(let publish): return try publishReceived(publish)
         case .puback(let answer):
             return pubackReceived(answer.packetID).map { .published($0, answer.reasonCode) }
@@ -203,7 +206,8 @@ extension ClientSession {
         pump()
     }
 
-    private mutating func connackReceived(_ connack: Connack) throws(DecodingError) -> Event {
+    /// CONNACK came. Nothing is sent before `pump`, so that filters can be subscribed to first.
+    package mutating func connackReceived(_ connack: Connack) throws(DecodingError) -> Event {
         guard !isConnected else { throw .protocolError("a second CONNACK") }  // [MQTT-3.2.0-2]
         guard connack.reasonCode == .success else {
             if connack.sessionPresent { throw .protocolError("a session is present, and refused") }  // [MQTT-3.2.2-6]
@@ -220,7 +224,6 @@ extension ClientSession {
         limits = ServerLimits(connack.properties)
         outboundAliases = RecentAliases(maximum: min(limits.topicAliasMaximum, automaticAliasesMax))
         clientID = connack.properties[string: .assignedClientIdentifier] ?? clientID
-        pump()
         return .connected(connack)
     }
 

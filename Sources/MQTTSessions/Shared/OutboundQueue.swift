@@ -72,6 +72,8 @@ package struct OutboundQueue: Sendable {
     package var isEmpty: Bool { heads.isEmpty }
     /// Messages that were not sent on this connection.
     @inlinable package var queued: Int { waiting + stored.count }
+    /// The bytes of memory that they hold.
+    package var bytesUnsent: Int { bytesHeld - inFlightBytes - (heads.count - waiting) * Self.entryBytes }
 
     /// Only where all the queue is in memory.
     package mutating func append(
@@ -157,10 +159,19 @@ package struct OutboundQueue: Sendable {
 
     /// The entry in flight with this packet identifier.
     package func head(of packetID: UInt16) -> OutboundHead? {
-        let first = first
-        let offset = (UInt64(packetID) + 65_535 - 1 - first % 65_535) % 65_535
-        guard let at = position(first + offset), at < cursor else { return nil }
+        guard let at = position(of: packetID), at < cursor else { return nil }
         return heads[at]
+    }
+
+    /// Whether a message has the packet identifier that was sent on this connection or an earlier one.
+    package func isTaken(_ packetID: UInt16) -> Bool {
+        guard let at = position(of: packetID) else { return false }
+        return heads[at].state == .sent || heads[at].state == .released
+    }
+
+    private func position(of packetID: UInt16) -> Int? {
+        let first = first
+        return position(first + (UInt64(packetID) + 65_535 - 1 - first % 65_535) % 65_535)
     }
 
     /// Its number.
