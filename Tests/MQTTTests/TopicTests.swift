@@ -6,6 +6,32 @@ private struct Reading: Codable, Sendable, Equatable {
     var celsius: Double
 }
 
+/// Readings as text: `21.5 °C`.
+private struct TextCoder: PayloadCoder {
+    enum Wrong: Error, Equatable {
+        case notAReading
+        case tooCold
+        case unit(String)
+    }
+
+    var contentType: String?
+
+    func encode<Value: Encodable>(_ value: Value) throws -> ByteBuffer {
+        guard let reading = value as? Reading else { throw Wrong.notAReading }
+        guard reading.celsius >= -273.15 else { throw Wrong.tooCold }
+        return ByteBuffer(string: "\(reading.celsius) °C")
+    }
+
+    func decode<Value: Decodable>(_ type: Value.Type, from payload: ByteBuffer) throws -> Value {
+        let words = String(buffer: payload).split(separator: " ", maxSplits: 1).map(String.init)
+        guard words.count == 2, let celsius = Double(words[0]), let value = Reading(celsius: celsius) as? Value else {
+            throw Wrong.notAReading
+        }
+        guard words[1] == "°C" else { throw Wrong.unit(words[1]) }
+        return value
+    }
+}
+
 @Suite(.timeLimit(.minutes(2))) struct TopicTests {
     private let topic = Topic<Reading>("sensors/{room}/temperature")
 
@@ -33,6 +59,69 @@ private struct Reading: Codable, Sendable, Equatable {
                 #expect(both[0].message.properties[string: .contentType] == "application/json")
                 #expect(both.map(\.values) == [["room": "kitchen"], ["room": "bath"]])
                 #expect(throws: (any Error).self) { try both[1].payload.get() }
+            }
+        }
+    }
+}
+
+@Suite(.timeLimit(.minutes(2))) struct PayloadCoderTests {
+    @Test("a coder of one's own writes and reads the payloads, and its errors come with the messages that they are of")
+    func ownCoder() async throws {
+        let topic = Topic<Reading>("sensors/{room}", coder: TextCoder(contentType: "text/plain"))
+        try await withBroker { server in
+            try await MQTTClient.withConnection(.test(server), logger: quiet) { client in
+                let readings = try await client.subscribe(to: topic, qos: .atLeastOnce)
+                try await client.publish(Reading(celsius: 21.5), to: topic, ["room": "a"], qos: .atLeastOnce)
+                for payload in ["{}", "70 °F", ""] {
+                    try await client.publish(payload, to: "sensors/a", qos: .atLeastOnce)
+                }
+                try await client.publish(Reading(celsius: -1), to: topic, ["room": "b"], qos: .atLeastOnce)
+                let all = await readings.first(5)
+                #expect(all.map { try? $0.payload.get().celsius } == [21.5, nil, nil, nil, -1])
+                #expect(all.map(\.message.payloadString) == ["21.5 °C", "{}", "70 °F", "", "-1.0 °C"])
+                #expect(
+                    all.map { $0.message.properties[string: .contentType] != nil } == [true, false, false, false, true]
+                )
+                #expect(all[0].message.properties[string: .contentType] == "text/plain")
+                let errors = all[1...3].map { reading in
+                    #expect(throws: TextCoder.Wrong.self) { try reading.payload.get() }
+                }
+                #expect(errors == [.notAReading, .unit("°F"), .notAReading])
+            }
+        }
+    }
+
+    @Test("a value that cannot be encoded is not published, and the error says why")
+    func notEncoded() async throws {
+        let topic = Topic<Reading>("t", coder: TextCoder())
+        let client = try MQTTClient("mqtt://127.0.0.1:1")
+        await #expect(throws: MQTTError.invalidArgument("the payload cannot be encoded: tooCold")) {
+            try await client.publish(Reading(celsius: -300), to: topic)
+        }
+    }
+
+    @Test(
+        "Content Type is the coder's, unless the publisher has said another; a coder may have none, and before 5.0 there is none"
+    )
+    func contentType() async throws {
+        for version in [ProtocolVersion.v5, .v3_1_1] {
+            let server = try await FakeServer(version)
+            try await withClient(.test(server.address, "c", version)) { client in
+                let connection = try await server.connection()
+                try await connection.accept()
+                try await client.connected()
+                var own = Properties()
+                own[string: .contentType] = "own"
+                for contentType in ["text/plain", nil] {
+                    let topic = Topic<Reading>("t", coder: TextCoder(contentType: contentType))
+                    try await client.publish(Reading(celsius: 1), to: topic)
+                    let publish = try await connection.publish()
+                    #expect(publish.payload == ByteBuffer(string: "1.0 °C"))
+                    #expect(publish.properties[string: .contentType] == (version == .v5 ? contentType : nil))
+                    guard version == .v5 else { continue }
+                    try await client.publish(Reading(celsius: 1), to: topic, properties: own)
+                    #expect(try await connection.publish().properties == own)
+                }
             }
         }
     }
