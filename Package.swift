@@ -284,7 +284,7 @@ let package = Package(
             name: "MQTTTests",
             dependencies: [
                 "MQTT", "MQTTServer", "MQTTTesting", "MQTTJournal", "MQTTSessions", "MQTTStore", "MQTTStoreTesting",
-                "MQTTPackets", nio, posix, logging, lifecycle,
+                "MQTTPackets", nio, posix, logging, lifecycle, metrics, system,
             ],
             swiftSettings: strict
         ),

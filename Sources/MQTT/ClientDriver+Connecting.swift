@@ -97,7 +97,7 @@ extension ClientDriver {
         if let broken { brokeOn(broken) }
         outbox.setDisconnected()
         returnRequests()
-        if ended.wasConnected { metrics.lost() }
+        if ended.wasConnected && !isEnding { metrics.lost() }
         scheduleAging()
         if !isEnding { status.changed(to: .disconnected) }
         let cause = isEnding ? ended.error : ended.error ?? error

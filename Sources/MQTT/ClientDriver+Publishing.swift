@@ -217,8 +217,7 @@ extension ClientDriver {
 
     func flush(_ id: UInt64, _ waiter: CheckedContinuation<Result<Void, MQTTError>, Never>) {
         guard !isEnding else { return waiter.resume(returning: .failure(.closed)) }
-        takePublications()
-        flushes.append(Flush(id: id, number: isReady ? session.outbound.end : .max, waiter: waiter))
+        flushes.append(Flush(id: id, place: outbox.lastPlace, waiter: waiter))
     }
 
     func cancelFlush(_ id: UInt64) {
@@ -227,8 +226,11 @@ extension ClientDriver {
     }
 
     func settleFlushes() {
+        for at in flushes.indices where flushes[at].number == nil && isReady {
+            if outbox.isTaken(through: flushes[at].place) { flushes[at].number = session.outbound.end }
+        }
         guard offline.isEmpty else { return }
-        while let flush = flushes.first, session.outbound.first >= flush.number {
+        while let flush = flushes.first, session.outbound.first >= flush.number ?? .max {
             flushes.removeFirst()
             flush.waiter.resume(returning: .success(()))
         }

@@ -77,8 +77,6 @@ extension ClientDriver {
             }
             storing?.isReady = true
             dropAged()
-            takePublications()
-            for at in flushes.indices where flushes[at].number == .max { flushes[at].number = session.outbound.end }
             scheduleAging()
         }
         if !kept.messages.isEmpty {
@@ -121,7 +119,7 @@ extension ClientDriver {
             storing?.unstored.removeFirst()
             stored(first.number)
         }
-        outbox.setStoreFull(isFull)
+        for publication in outbox.setStoreFull(isFull) { finish(publication, .failure(.queueFull)) }
         if isFull { schedule(in: Self.fullPause) { $0.lookAtFullStore() } }
         handleRest()
         handOver()
@@ -129,7 +127,10 @@ extension ClientDriver {
 
     private func lookAtFullStore() {
         guard let store = storing?.store, !isEnding else { return }
-        guard store.statistics.isFull else { return outbox.setStoreFull(false) }
+        guard store.statistics.isFull else {
+            _ = outbox.setStoreFull(false)
+            return woken()
+        }
         schedule(in: Self.fullPause) { $0.lookAtFullStore() }
     }
 

@@ -127,12 +127,13 @@ extension ClientDriver {
     }
 
     func subackReceived(_ suback: Suback) throws(DecodingError) {
-        guard case .subscribe(let entry, let calls)? = requests.removeValue(forKey: suback.packetID) else {
+        guard case .subscribe(let entry, let calls)? = requests[suback.packetID] else {
             throw .protocolError("SUBACK without a SUBSCRIBE")
         }
         guard suback.reasonCodes.count == 1, let code = suback.reasonCodes.first else {
             throw .protocolError("\(suback.reasonCodes.count) codes for one topic filter")
         }
+        requests[suback.packetID] = nil
         answered(entry, calls, code)
         sendWanted()
     }
@@ -245,12 +246,13 @@ extension ClientDriver {
     }
 
     func unsubackReceived(_ unsuback: Unsuback) throws(DecodingError) {
-        guard case .unsubscribe(let call)? = requests.removeValue(forKey: unsuback.packetID) else {
+        guard case .unsubscribe(let call)? = requests[unsuback.packetID] else {
             throw .protocolError("UNSUBACK without an UNSUBSCRIBE")
         }
         guard unsuback.reasonCodes.count == (version == .v5 ? 1 : 0) else {
             throw .protocolError("\(unsuback.reasonCodes.count) codes for one topic filter")
         }
+        requests[unsuback.packetID] = nil
         call?.answered(unsuback.reasonCodes.first)
     }
 

@@ -13,6 +13,9 @@ final class ClientDriver {
     /// a busy publisher would keep the loop from reading.
     private static let wakingsInRowMax = 8
     private static let betweenWakings = TimeAmount.microseconds(50)
+    /// Bytes of messages that wait for the commit that follows the present one. The store has both set aside for the case
+    /// that the disk is full.
+    private static let uncommittedBytesMax = 256 << 10
 
     /// SUBSCRIBE or UNSUBSCRIBE, to be answered.
     enum Request {
@@ -22,8 +25,10 @@ final class ClientDriver {
 
     struct Flush {
         let id: UInt64
-        /// All messages with lower numbers.
-        var number: UInt64
+        /// Of the last message in the outbox that it is for.
+        let place: UInt64
+        /// It waits for all messages with lower numbers; nil where the outbox still has some.
+        var number: UInt64?
         let waiter: CheckedContinuation<Result<Void, MQTTError>, Never>
     }
 
@@ -150,12 +155,12 @@ final class ClientDriver {
         while !session.ended.isEmpty { settleEnded() }
         write()
         if hasStore { commitChanges() }
-        if !flushes.isEmpty { settleFlushes() }
         let queued = (messages: queuedMessages, bytes: queuedBytes)
         if queuedTold.map({ $0 != queued }) ?? true {
             queuedTold = queued
             outbox.setQueued(messages: queued.messages, bytes: queued.bytes)
         }
+        if !flushes.isEmpty { settleFlushes() }
         handler?.resumeReading()
     }
 
@@ -176,12 +181,15 @@ final class ClientDriver {
     }
 
     /// Whether messages of the outbox can be taken: without a connection they are queued here.
-    private var takesPublications: Bool { isReady && (!isConnected || handler?.isWritable ?? true) }
+    private var takesPublications: Bool {
+        isReady && (!isConnected || handler?.isWritable ?? true)
+            && (!hasStore || session.uncommittedBytes < Self.uncommittedBytesMax)
+    }
 
-    /// The outbox has something.
+    /// The outbox has something, or the loop has room for it again.
     func woken() {
-        let batch = outbox.take(publications: takesPublications)
-        perform(batch)
+        let bytesMax = hasStore ? Self.uncommittedBytesMax : .max
+        perform(outbox.take(publications: takesPublications, bytesMax: bytesMax))
         wakingsInRow += 1
         guard wakingsInRow >= Self.wakingsInRowMax || !outbox.rest(publications: takesPublications) else { return }
         wakingsInRow = 0
@@ -203,9 +211,7 @@ final class ClientDriver {
     }
 
     /// The channel takes bytes again.
-    func becameWritable() {
-        perform(outbox.take(publications: takesPublications))
-    }
+    func becameWritable() { woken() }
 
     /// The socket has been looked at.
     func burstEnded() {

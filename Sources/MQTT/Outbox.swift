@@ -18,6 +18,8 @@ struct Publication: Sendable {
     let waiter: Waiter?
     /// The waiter is told once the message is stored.
     var awaitsStore = false
+    /// Its place among all that the outbox has had.
+    var place: UInt64 = 0
 
     /// What it holds, about.
     var bytesHeld: Int { 160 + publish.topic.utf8.count + publish.payload.readableBytes + publish.properties.bytesHeld }
@@ -32,6 +34,7 @@ final class Outbox: Sendable {
     private struct State {
         var publications = Deque<Publication>()
         var bytes = 0
+        var lastPlace: UInt64 = 0
         var commands: [Command] = []
         var receipts: [(Receipt, ReasonCode)] = []
         var hasRoomAgain = false
@@ -132,7 +135,10 @@ final class Outbox: Sendable {
                     }
                 }
             }
-            state.publications.append(publication)
+            state.lastPlace += 1
+            var placed = publication
+            placed.place = state.lastPlace
+            state.publications.append(placed)
             state.bytes += publication.bytesHeld
             guard !state.isAwake else { return (.accepted, nil) }
             state.isAwake = true
@@ -205,8 +211,9 @@ final class Outbox: Sendable {
 
     // MARK: For the event loop
 
-    /// What there is; messages only where the loop has room for them. Without anything the loop falls asleep.
-    func take(publications wantsPublications: Bool) -> Batch {
+    /// What there is; messages only where the loop has room for them, of so many bytes and one more. Without anything
+    /// the loop falls asleep.
+    func take(publications wantsPublications: Bool, bytesMax: Int) -> Batch {
         let (batch, waiters) = state.withLock { state in
             var batch = Batch(
                 commands: state.commands,
@@ -217,28 +224,51 @@ final class Outbox: Sendable {
             state.receipts = []
             state.hasRoomAgain = false
             guard wantsPublications, !state.publications.isEmpty else { return (batch, Self.noWaiters) }
-            swap(&batch.publications, &state.publications)
-            // Until the loop says what became of them.
-            state.queuedMessages += batch.publications.count
-            state.queuedBytes += state.bytes
-            state.bytes = 0
+            takePublications(&state, &batch.publications, bytesMax: bytesMax)
             return (batch, isFull(state) ? Self.noWaiters : takeWaiters(&state))
         }
         for waiter in waiters { waiter.resume() }
         return batch
     }
 
-    /// All messages, and nothing else.
+    /// Whether there is a message that the loop can take; where the store is full, none of QoS 1 and 2.
+    private func hasNext(_ state: borrowing State) -> Bool {
+        guard state.isStoreFull else { return !state.publications.isEmpty }
+        return state.publications.first.map { $0.publish.qos == .atMostOnce } ?? false
+    }
+
+    private func takePublications(_ state: inout State, _ taken: inout Deque<Publication>, bytesMax: Int) {
+        var bytes = 0
+        if state.bytes <= bytesMax && !state.isStoreFull {
+            swap(&taken, &state.publications)
+            bytes = state.bytes
+        } else {
+            while bytes < bytesMax, hasNext(state), let publication = state.publications.popFirst() {
+                bytes += publication.bytesHeld
+                taken.append(publication)
+            }
+        }
+        // Until the loop says what became of them.
+        state.queuedMessages += taken.count
+        state.queuedBytes += bytes
+        state.bytes -= bytes
+    }
+
+    /// All messages that the loop can take, and nothing else.
     func takePublications() -> Deque<Publication> {
         state.withLock { state in
-            defer {
-                state.queuedMessages += state.publications.count
-                state.queuedBytes += state.bytes
-                state.publications = []
-                state.bytes = 0
-            }
-            return state.publications
+            var taken = Deque<Publication>()
+            takePublications(&state, &taken, bytesMax: .max)
+            return taken
         }
+    }
+
+    /// That of the newest message.
+    var lastPlace: UInt64 { state.withLock { $0.lastPlace } }
+
+    /// Whether the loop has taken all messages up to that place.
+    func isTaken(through place: UInt64) -> Bool {
+        state.withLock { state in state.publications.first.map { $0.place > place } ?? true }
     }
 
     private static let noWaiters: [CheckedContinuation<Void, Never>] = []
@@ -255,7 +285,7 @@ final class Outbox: Sendable {
         state.withLock { state in
             let hasMore =
                 !state.commands.isEmpty || !state.receipts.isEmpty || state.hasRoomAgain
-                || (wantsPublications && !state.publications.isEmpty)
+                || (wantsPublications && hasNext(state))
             if !hasMore { state.isAwake = false }
             return !hasMore
         }
@@ -271,13 +301,19 @@ final class Outbox: Sendable {
         for waiter in waiters { waiter.resume() }
     }
 
-    /// The store has room only for what lets the queue drain.
-    func setStoreFull(_ isStoreFull: Bool) {
-        let waiters = state.withLock { state in
+    /// The store has room only for what lets the queue drain. Gives the messages that do not wait for more.
+    func setStoreFull(_ isStoreFull: Bool) -> Deque<Publication> {
+        let (waiters, refused) = state.withLock { state in
             state.isStoreFull = isStoreFull
-            return isStoreFull ? Self.noWaiters : takeWaiters(&state)
+            guard isStoreFull else { return (takeWaiters(&state), Deque<Publication>()) }
+            guard limits.policy != .wait else { return (Self.noWaiters, []) }
+            let refused = state.publications.filter { $0.publish.qos != .atMostOnce }
+            state.publications.removeAll { $0.publish.qos != .atMostOnce }
+            state.bytes -= refused.reduce(0) { $0 + $1.bytesHeld }
+            return (Self.noWaiters, Deque(refused))
         }
         for waiter in waiters { waiter.resume() }
+        return refused
     }
 
     func setConnected(refusingAtMostOnce refuses: (@Sendable (Publish) -> ReasonCode?)?) {

@@ -1,4 +1,5 @@
 import MQTT
+import MQTTTesting
 import Testing
 
 @Suite struct AddressTests {
@@ -24,5 +25,23 @@ import Testing
     func wrong(_ url: String) {
         let error = #expect(throws: MQTTError.self) { try ServerAddress(url) }
         #expect(error?.description.contains("secret") == false)
+    }
+
+    @Test("a port that is none is no server", arguments: [0, -1, 65_536, 70_000])
+    func port(_ port: Int) {
+        let configuration = MQTTClient.Configuration.test(ServerAddress(host: "127.0.0.1", port: port)) {
+            $0.reconnect = .never
+        }
+        #expect(throws: MQTTError.self) { try MQTTClient(configuration, logger: quiet) }
+    }
+
+    @Test("nor is it one where prepareConnection says so")
+    func preparedPort() async throws {
+        let configuration = MQTTClient.Configuration.test(ServerAddress()) {
+            $0.prepareConnection = { $0.server.port = 70_000 }
+        }
+        let client = try MQTTClient(configuration, logger: quiet)
+        let error = MQTTError.invalidArgument("70000 is not a port, 1 to 65535")
+        await #expect(throws: error) { try await client.run() }
     }
 }

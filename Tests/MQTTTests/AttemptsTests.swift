@@ -208,4 +208,28 @@ final class TriedServers: Sendable {
         client.disconnect()
         try await within("the end") { try await running.value }
     }
+
+    @Test("the number of attempts begins anew, from 1, once a connection was made")
+    func numbersBeginAnew() async throws {
+        let server = try await FakeServer()
+        let configuration = MQTTClient.Configuration.test(server.address) {
+            $0.prepareConnection = { $0.userName = "\($0.number)" }
+        }
+        try await withClient(configuration) { client in
+            let events = client.events
+            for round in 0..<2 {
+                #expect(try await server.connection().refuse(.serverBusy).userName == "1", "\(round)")
+                let connection = try await server.connection()
+                #expect(try await connection.accept().userName == "2", "\(round)")
+                connection.close()
+            }
+            // The event has the number of the attempt that it announces.
+            var announced: [Int] = []
+            for await event in events {
+                if case .reconnecting(_, let attempt) = event { announced.append(attempt) }
+                if announced.count == 4 { break }
+            }
+            #expect(announced == [2, 1, 2, 1])
+        }
+    }
 }

@@ -277,4 +277,25 @@ private struct Mirror: MQTTAuthenticator {
             await #expect(throws: MQTTError.self) { try await running.value }
         }
     }
+
+    @Test("what there are fields for is theirs to say, and not connectProperties'")
+    func precedence() async throws {
+        let server = try await FakeServer()
+        let configuration = MQTTClient.Configuration.test(server.address) {
+            $0.topicAliasesMax = 0
+            $0.sessionExpiry = .withConnection
+            $0.requestsResponseInformation = false
+            $0.connectProperties[integer: .topicAliasMaximum] = 5
+            $0.connectProperties[integer: .sessionExpiryInterval] = 100
+            $0.connectProperties[integer: .requestResponseInformation] = 1
+            $0.connectProperties[integer: .maximumPacketSize] = 100
+        }
+        try await withClient(configuration) { _ in
+            let properties = try await server.connection().accept().properties
+            #expect(properties[integer: .maximumPacketSize] == nil)
+            #expect(properties[integer: .topicAliasMaximum] ?? 0 == 0)
+            #expect(properties[integer: .sessionExpiryInterval] ?? 0 == 0)
+            #expect(properties[integer: .requestResponseInformation] ?? 0 == 0)
+        }
+    }
 }

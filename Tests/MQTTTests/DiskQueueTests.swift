@@ -260,6 +260,39 @@ private final class Directory: Sendable {
         #expect(try await isEmpty(directory))
     }
 
+    @Test("more than a disk has room for goes there bit by bit", arguments: [QoS.atLeastOnce, .exactlyOnce])
+    func moreThanFits(_ qos: QoS) async throws {
+        let directory = Directory()
+        var settings = JournalConfiguration()
+        settings.segmentBytes = 64 << 10
+        settings.reserveBytes = 1 << 20
+        let disk = SmallDisk(room: 3 << 20)
+        let journal = Journal(directory: directory.path, configuration: settings, fileSystem: disk)
+        let payload = ByteBuffer(repeating: 0, count: 10_000)
+        try await withBroker { server in
+            let client = try MQTTClient(configuration(server, journal, .wait), logger: quiet)
+            let events = client.events
+            // Before the client runs, so that all of it is there at once.
+            let count = 800
+            for _ in 0..<count { try handOver(payload, qos, client) }
+            let running = Task { try await client.run() }
+            var published = 0
+            for await event in events {
+                if case .publishFailed(_, let error) = event { Issue.record(error) }
+                if case .published = event { published += 1 }
+                if published == count { break }
+            }
+            client.disconnect()
+            try await running.value
+        }
+        #expect(try await isEmpty(directory))
+    }
+
+    /// Where it cannot wait.
+    private func handOver(_ payload: ByteBuffer, _ qos: QoS, _ client: MQTTClient) throws {
+        try client.enqueue(payload, to: "t", qos: qos)
+    }
+
     /// The next message, acknowledged where it asks for it.
     private func take(_ connection: FakeServer.Connection) async throws -> String {
         let publish = try await connection.publish()

@@ -136,4 +136,20 @@ import Testing
         await #expect(throws: MQTTError.refused(.serverBusy, Properties())) { try await told.value }
         _ = await ending.result
     }
+
+    @Test(
+        "events tell of a message that was enqueued and will not be published, since the client has ended",
+        arguments: [QoS.atMostOnce, .atLeastOnce]
+    )
+    func told(_ qos: QoS) async throws {
+        let client = try MQTTClient(.test(ServerAddress(host: "127.0.0.1", port: 1)), logger: quiet)
+        let events = client.events
+        let id = try await client.enqueue(ByteBuffer(string: "m"), to: "t", qos: qos)
+        let running = Task { try await client.run() }
+        client.close()
+        try await running.value
+        var ends: [MQTTClient.Event] = []
+        for await event in events { ends.append(event) }
+        #expect(ends.contains(.publishFailed(id, .closed)))
+    }
 }

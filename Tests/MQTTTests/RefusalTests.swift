@@ -158,4 +158,17 @@ import Testing
         }
         #expect(tried.all == [first, elsewhere, second].map(\.address))
     }
+
+    @Test("withConnection goes where the only server sends it")
+    func reference() async throws {
+        let (old, new) = (try await FakeServer(), try await FakeServer())
+        let configuration = MQTTClient.Configuration.test(old.address)
+        let connecting = Task {
+            try await MQTTClient.withConnection(configuration, logger: quiet) { try await $0.connected().server }
+        }
+        try await old.connection().refuse(.useAnotherServer, new.reference)
+        let answering = Task { try await new.connection().accept() }
+        #expect(try await connecting.value == new.address)
+        answering.cancel()
+    }
 }

@@ -239,4 +239,27 @@ import Testing
             #expect(try await connection.next() == .puback(Acknowledgement(packetID: 2)))
         }
     }
+
+    @Test("[MQTT-3.11.3-1] an UNSUBACK that has not a code for each filter is an error", arguments: [0, 2])
+    func unsuback(_ codes: Int) async throws {
+        let server = try await FakeServer()
+        let client = try MQTTClient(.test(server.address) { $0.reconnect = .never }, logger: quiet)
+        let running = Task { try await client.run() }
+        let subscribing = Task { try await client.subscribe(to: "t") }
+        let connection = try await server.connection()
+        try await connection.accept()
+        try await connection.grant()
+        let subscription = try await subscribing.value
+        let ending = Task { try await subscription.unsubscribe() }
+        guard case .unsubscribe(let unsubscribe)? = try await connection.next() else {
+            throw TimedOut(description: "UNSUBSCRIBE")
+        }
+        let answer = Unsuback(packetID: unsubscribe.packetID, reasonCodes: Array(repeating: .success, count: codes))
+        connection.send(.unsuback(answer))
+        #expect(try await connection.next()?.kind == .disconnect)
+        // Whether the server has it still, the next connection shows.
+        try await ending.value
+        client.close()
+        _ = await running.result
+    }
 }

@@ -108,7 +108,8 @@ extension ClientSession {
 
     /// All changes since the last call, for one commit, and the ticket of the last of them.
     package mutating func takeChanges() -> (changes: [StoreChange], ticket: UInt64) {
-        (keeping?.take() ?? [], lastTicket)
+        uncommittedBytes = 0
+        return (keeping?.take() ?? [], lastTicket)
     }
 
     /// Everything up to the ticket will last: what waited for it leaves.
@@ -143,6 +144,7 @@ extension ClientSession {
             identifiers: [UInt32(clamping: now / 1_000)]
         )
         keeping?.add(.queued(stored, incarnation: SessionKeeping.incarnation))
+        uncommittedBytes += message.bytesHeld
         return publish.qos == .exactlyOnce ? lastTicket : 0
     }
 

@@ -48,6 +48,8 @@ package struct ClientSession: Sendable {
     package var automaticAliasesMax = 0
     /// What is to outlive the program; nil keeps nothing.
     var keeping: SessionKeeping?
+    /// Of messages that were queued since changes were taken last.
+    package internal(set) var uncommittedBytes = 0
     /// Whether what comes has to wait for `committed`.
     package internal(set) var isHeld = false
     /// Messages that may be in flight, where that is less than the broker takes.
