@@ -51,7 +51,8 @@ extension MQTTClient {
         /// a `sessionExpiry` in 5.0. Without a `clientID` the client takes the one that the store knows.
         ///
         /// What `queue` says bounds it; what is published before it has been read comes on top. Messages of QoS 0 are never
-        /// stored. What is committed at one time is of half a MiB and two messages, at most.
+        /// stored. What is committed at one time is of half a MiB and two messages, at most; when the client ends, all
+        /// that is left.
         public var store: (any MessageStore)?
         /// Bytes of messages that wait in one sequence. Beyond that the connection is not read, unless the application
         /// waits for an answer of the server: then QoS 0 is dropped, and counted, and of QoS 1 and 2 as many wait as

@@ -5,6 +5,8 @@ import NIOCore
 /// How attempts to connect follow one another. All of it is here and not in a task: the frames of one that waits take as
 /// much memory as all the rest of an idle client.
 extension ClientDriver {
+    private static let referencesMax = 10
+
     struct Series {
         /// Whether a first attempt at each server that fails is followed by others.
         let isPatient: Bool
@@ -13,7 +15,7 @@ extension ClientDriver {
         var number = 1
         /// The place in the configuration's list, counted on.
         var nextServer = 0
-        /// Where servers have sent the client that it has never been to.
+        /// All references of servers so far. A new one is followed also by who tries each server once.
         var references: Set<ServerAddress> = []
         var hasConnected = false
         /// That of the last attempt.
@@ -88,7 +90,7 @@ extension ClientDriver {
         let reference =
             configuration.followsServerReference
             ? error.serverReference.flatMap { ServerAddress(reference: $0, credentialsOf: series.server) } : nil
-        let isNewReference = reference.map { self.series?.references.insert($0).inserted ?? false } ?? false
+        let isNewReference = reference.map { isNew($0) } ?? false
         guard
             series.isPatient || series.hasConnected || isNewReference
                 || series.nextServer < configuration.servers.count,
@@ -101,6 +103,12 @@ extension ClientDriver {
         guard !isEnding else { return finish(failure) }
         pauseReference = reference
         pause = schedule(in: TimeAmount(delay)) { $0.endPause() }
+    }
+
+    /// Whether no server has sent the client there before; after so many there is none that is followed for being new.
+    private func isNew(_ reference: ServerAddress) -> Bool {
+        guard let references = series?.references, references.count < Self.referencesMax else { return false }
+        return series?.references.insert(reference).inserted ?? false
     }
 
     private func mayRetry(_ error: MQTTError) -> Bool {

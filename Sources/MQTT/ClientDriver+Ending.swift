@@ -17,11 +17,8 @@ extension ClientDriver {
             if case .abrupt = farewell { handler?.close() }
             return
         }
-        if isConnected {
-            if case .disconnect = farewell {
-                takePublications()
-            }
-        }
+        // What the store has, the next run sends.
+        if case .disconnect = farewell, isConnected || hasStore { takePublications() }
         isEnding = true
         attempt?.error = failure
         preparing?.cancel()

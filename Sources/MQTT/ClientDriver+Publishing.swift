@@ -229,8 +229,9 @@ extension ClientDriver {
         for at in flushes.indices where flushes[at].number == nil && isReady {
             if outbox.isTaken(through: flushes[at].place) { flushes[at].number = session.outbound.end }
         }
-        guard offline.isEmpty else { return }
-        while let flush = flushes.first, session.outbound.first >= flush.number ?? .max {
+        while let flush = flushes.first, session.outbound.first >= flush.number ?? .max,
+            offline.first.map({ $0.publication.place > flush.place }) ?? true
+        {
             flushes.removeFirst()
             flush.waiter.resume(returning: .success(()))
         }

@@ -174,10 +174,10 @@ extension ClientDriver {
         }
         end(&run)
         let (properties, identifiers) = try properties(view, bytes)
-        let sinks = sinks(route, identifiers, isRetained: view.isRetained)
+        let sinks = sinks(route, identifiers)
         guard !sinks.isEmpty else {
-            // Nobody is there for it, or not for this copy: it would hold back all others.
-            if route.entries.isEmpty { metrics.dropped(1) }
+            // Nobody is there for it: it would hold back all others.
+            metrics.dropped(1)
             if let receipt { session.acknowledge(receipt) }
             return
         }
@@ -251,15 +251,13 @@ extension ClientDriver {
 
     /// The sequences that get a message: of the filters that match, those that the server names, where it names any.
     /// Matching comes first, since a session of an earlier process may have given the same identifiers to other filters.
-    private func sinks(_ route: SubscriptionTable.Route, _ identifiers: [UInt32], isRetained: Bool) -> [Sink] {
+    private func sinks(_ route: SubscriptionTable.Route, _ identifiers: [UInt32]) -> [Sink] {
         guard !route.entries.isEmpty else { return unclaimed.map { [$0] } ?? [] }
         let named = route.entries.filter { identifiers.contains($0.identifier) }
         var sinks: [Sink] = []
         // Identifiers that none of them has are an earlier process's.
         for entry in named.isEmpty ? route.entries : named {
-            for sink in entry.sinks where !sinks.contains(where: { $0 === sink }) {
-                if named.isEmpty || isRetained || entry.leads(sink, route.entries) { sinks.append(sink) }
-            }
+            for sink in entry.sinks where !sinks.contains(where: { $0 === sink }) { sinks.append(sink) }
         }
         return sinks
     }

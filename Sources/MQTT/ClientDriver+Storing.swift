@@ -50,6 +50,8 @@ extension ClientDriver {
         /// What it kept has been taken up. Before that nothing is published.
         var isReady = false
         var commit: Task<Void, Never>?
+        /// Whether there is room again, is looked at now and then.
+        var isLooking = false
         /// Those whose senders wait until they are stored, with the tickets of their changes.
         var unstored = Deque<(ticket: UInt64, number: UInt64)>()
         /// Told when nothing is left to be committed.
@@ -120,7 +122,10 @@ extension ClientDriver {
             stored(first.number)
         }
         for publication in outbox.setStoreFull(isFull) { finish(publication, .failure(.queueFull)) }
-        if isFull { schedule(in: Self.fullPause) { $0.lookAtFullStore() } }
+        if isFull && storing?.isLooking == false {
+            storing?.isLooking = true
+            schedule(in: Self.fullPause) { $0.lookAtFullStore() }
+        }
         handleRest()
         handOver()
     }
@@ -128,6 +133,7 @@ extension ClientDriver {
     private func lookAtFullStore() {
         guard let store = storing?.store, !isEnding else { return }
         guard store.statistics.isFull else {
+            storing?.isLooking = false
             _ = outbox.setStoreFull(false)
             return woken()
         }

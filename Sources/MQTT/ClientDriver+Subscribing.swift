@@ -71,6 +71,7 @@ extension ClientDriver {
                 entry.sinks.append(sink)
             }
             entry.calls.append(call)
+            entry.isInDoubt = false
             want(entry)
         }
         sendWanted()
@@ -78,7 +79,6 @@ extension ClientDriver {
 
     private func want(_ entry: FilterEntry) {
         entry.state = .wanted
-        entry.isInDoubt = false
         wanted.append(entry)
     }
 
@@ -90,7 +90,7 @@ extension ClientDriver {
             let calls = entry.calls
             if let refusal = refusal(entry) {
                 entry.calls = []
-                answered(entry, calls, refusal)
+                answered(entry, calls, entry.terms, refusal)
                 continue
             }
             let (filter, properties) = request(entry)
@@ -101,17 +101,18 @@ extension ClientDriver {
             }
             entry.calls = []
             entry.state = .asked
-            requests[id] = .subscribe(entry, calls)
+            entry.mayBeAtServer = true
+            requests[id] = .subscribe(entry, calls, entry.terms)
         }
     }
 
     /// What SUBSCRIBE is to say.
     private func request(_ entry: FilterEntry) -> (Subscribe.Filter, Properties) {
-        var properties = entry.properties
+        var properties = entry.terms.properties
         if version == .v5 && session.limits.areIdentifiersAvailable {
             properties[integer: .subscriptionIdentifier] = entry.identifier
         }
-        var options = entry.options
+        var options = entry.terms.options
         // What the server may have is not to bring its retained messages again.
         if entry.isInDoubt && options.retainHandling == .always { options.retainHandling = .ifNew }
         return (Subscribe.Filter(entry.filter, options), properties)
@@ -127,19 +128,32 @@ extension ClientDriver {
     }
 
     func subackReceived(_ suback: Suback) throws(DecodingError) {
-        guard case .subscribe(let entry, let calls)? = requests[suback.packetID] else {
+        guard case .subscribe(let entry, let calls, let terms)? = requests[suback.packetID] else {
             throw .protocolError("SUBACK without a SUBSCRIBE")
         }
         guard suback.reasonCodes.count == 1, let code = suback.reasonCodes.first else {
             throw .protocolError("\(suback.reasonCodes.count) codes for one topic filter")
         }
         requests[suback.packetID] = nil
-        answered(entry, calls, code)
+        answered(entry, calls, terms, code)
         sendWanted()
     }
 
-    private func answered(_ entry: FilterEntry, _ calls: [SubscribeCall], _ code: ReasonCode) {
-        if !code.isError { entry.isGranted = true }
+    private func answered(
+        _ entry: FilterEntry,
+        _ calls: [SubscribeCall],
+        _ terms: FilterEntry.Terms,
+        _ code: ReasonCode
+    ) {
+        if !code.isError {
+            entry.isGranted = true
+            entry.grantedTerms = terms
+            if calls.isEmpty { tellCalls(of: entry, code) }
+        } else if !isUnanswered(entry) {
+            // What was refused is not asked for again.
+            entry.terms = entry.grantedTerms ?? entry.terms
+            entry.mayBeAtServer = entry.isGranted
+        }
         if entry.state == .asked { entry.state = entry.isGranted ? .granted : .wanted }
         for call in calls {
             guard let grants = call.granted(entry.filter, code), call.waiter != nil else { continue }
@@ -155,9 +169,8 @@ extension ClientDriver {
 
     /// The server does not give again what it had granted, unless another SUBSCRIBE still brings it.
     private func lost(_ entry: FilterEntry, _ code: ReasonCode) {
-        guard !entry.isGranted, !isAsked(entry), !wanted.contains(where: { $0 === entry }) else { return }
-        // A call that has not returned learns it then.
-        for sink in entry.sinks where !sink.isHandedOut { sink.call?.revoked(entry.filter, code) }
+        guard !entry.isGranted, !isUnanswered(entry) else { return }
+        tellCalls(of: entry, code)
         let lost = entry.sinks.filter(\.isHandedOut)
         guard !lost.isEmpty else { return }
         logger.warning("a subscription was lost", metadata: ["filter": "\(entry.filter)", "reason": "\(code)"])
@@ -167,20 +180,26 @@ extension ClientDriver {
         if entry.sinks.isEmpty { table.remove(entry) }
         for sink in lost {
             sink.entries.removeAll { $0 === entry }
-            if sink.entries.isEmpty { sink.buffer.finish(discarding: false) }
+            if sink.entries.isEmpty { finish(sink, discarding: false) }
         }
     }
 
-    /// Whether a SUBSCRIBE for it has no answer.
-    private func isAsked(_ entry: FilterEntry) -> Bool {
-        requests.values.contains { if case .subscribe(let asked, _) = $0 { asked === entry } else { false } }
+    /// Those that wait for answers to other filters learn of this one when they return.
+    private func tellCalls(of entry: FilterEntry, _ code: ReasonCode) {
+        for sink in entry.sinks where !sink.isHandedOut { sink.call?.changed(entry.filter, code) }
+    }
+
+    /// Whether a SUBSCRIBE for it has no answer, or is to be sent.
+    private func isUnanswered(_ entry: FilterEntry) -> Bool {
+        wanted.contains { $0 === entry }
+            || requests.values.contains { if case .subscribe(let asked, _, _) = $0 { asked === entry } else { false } }
     }
 
     /// The call is not waited for any more.
     func cancelSubscription(_ buffer: MessageBuffer) {
         guard let sink = sink(of: buffer) else { return }
         var calls = sink.entries.flatMap(\.calls)
-        for case .subscribe(_, let asked) in requests.values { calls += asked }
+        for case .subscribe(_, let asked, _) in requests.values { calls += asked }
         for call in calls where call.sink === sink { call.end(.failure(.cancelled)) }
         abandon(sink, nil, discarding: true)
     }
@@ -206,11 +225,11 @@ extension ClientDriver {
 
     /// The call is not waited for any more.
     func cancelUnsubscription(_ buffer: MessageBuffer) {
-        for case .unsubscribe(let call?) in requests.values where call.sink.buffer === buffer { call.cancel() }
+        for case .unsubscribe(_, let call?) in requests.values where call.sink.buffer === buffer { call.cancel() }
     }
 
     /// The sink gets nothing more. `discarding` is for one that nobody reads: what has come for it is acknowledged.
-    private func abandon(
+    func abandon(
         _ sink: Sink,
         _ waiter: CheckedContinuation<Result<Void, MQTTError>, Never>?,
         discarding: Bool
@@ -220,7 +239,7 @@ extension ClientDriver {
             entry.sinks.removeAll { $0 === sink }
             guard entry.sinks.isEmpty else { continue }
             table.remove(entry)
-            if entry.isGranted || entry.state == .asked { filters.append(entry.filter) }
+            if entry.mayBeAtServer { filters.append(entry.filter) }
         }
         table.forgetRoutes()
         sink.entries = []
@@ -242,11 +261,11 @@ extension ClientDriver {
             call?.answered(nil)
             return
         }
-        requests[id] = .unsubscribe(call)
+        requests[id] = .unsubscribe(filter, call)
     }
 
     func unsubackReceived(_ unsuback: Unsuback) throws(DecodingError) {
-        guard case .unsubscribe(let call)? = requests[unsuback.packetID] else {
+        guard case .unsubscribe(_, let call)? = requests[unsuback.packetID] else {
             throw .protocolError("UNSUBACK without an UNSUBSCRIBE")
         }
         guard unsuback.reasonCodes.count == (version == .v5 ? 1 : 0) else {
@@ -286,16 +305,21 @@ extension ClientDriver {
         requests = [:]
         for request in unanswered.values {
             switch request {
-            case .subscribe(let entry, let calls):
+            case .subscribe(let entry, let calls, _):
                 guard table[entry.filter] === entry else {
                     // Taken away since: its filter is not asked for again.
-                    for call in calls { call.end(.failure(.cancelled)) }
+                    for call in calls {
+                        call.end(.failure(.cancelled))
+                        abandon(call.sink, nil, discarding: true)
+                    }
                     continue
                 }
                 entry.calls = calls + entry.calls
                 want(entry)
-            // The filter is not asked for again; whether the server has it still, a resumed session may show.
-            case .unsubscribe(let call): call?.answered(nil)
+            // Whether the server has it still, a resumed session may show: it is told again then.
+            case .unsubscribe(let filter, let call):
+                unwanted.insert(filter)
+                call?.answered(nil)
             }
         }
     }
@@ -308,6 +332,7 @@ extension ClientDriver {
             for entry in table.entries.values {
                 entry.isInDoubt = sessionPresent && entry.isGranted
                 entry.isGranted = false
+                entry.mayBeAtServer = sessionPresent && entry.mayBeAtServer
                 entry.state = .wanted
                 wanted.append(entry)
             }

@@ -19,8 +19,8 @@ final class ClientDriver {
 
     /// SUBSCRIBE or UNSUBSCRIBE, to be answered.
     enum Request {
-        case subscribe(FilterEntry, [SubscribeCall])
-        case unsubscribe(UnsubscribeCall?)
+        case subscribe(FilterEntry, [SubscribeCall], FilterEntry.Terms)
+        case unsubscribe(String, UnsubscribeCall?)
     }
 
     struct Flush {

@@ -29,9 +29,10 @@ extension MQTTClient {
     /// Subscribes, and gives the messages. Without a connection it waits for one. After a connection was lost the
     /// subscription is made again, where the server has lost the session.
     ///
-    /// Where filters of this client overlap, a message goes to each sequence that it matches; in 5.0 once, as subscription
-    /// identifiers say. Before, a server may send a copy for each filter (3.1.1, section 3.3.5), and nothing tells a copy
-    /// from a second message of the same content: then each sequence gets all copies, rather than that one is lost.
+    /// Where filters of this client overlap, a message goes to each sequence that it matches. A server may send a copy for
+    /// each filter (5.0, section 3.3.4; 3.1.1, section 3.3.5): in 5.0 subscription identifiers say whose it is, and only a
+    /// sequence whose own filters overlap gets several. Before, nothing tells a copy from a second message of the same
+    /// content: then each sequence gets all copies, rather than that one is lost.
     ///
     /// A server has one subscription of a session to a filter (section 3.8.4): where the client subscribes to the same
     /// filter again, the options of the last call hold for all its sequences.

@@ -39,7 +39,10 @@ extension ClientDriver {
             guard let entry = table[filter] else { continue }
             table.remove(entry)
             for sink in entry.sinks { sink.entries.removeAll { $0 === entry } }
-            for call in entry.calls { call.end(.failure(.cancelled)) }
+            for call in entry.calls {
+                call.end(.failure(.cancelled))
+                abandon(call.sink, nil, discarding: true)
+            }
         }
         guard isConnected, !filters.isEmpty else {
             unwanted.formUnion(filters)

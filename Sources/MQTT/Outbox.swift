@@ -195,7 +195,8 @@ final class Outbox: Sendable {
     /// Takes back a message that the loop has not taken, and says whether it was; the loop is told of others.
     @discardableResult
     func cancel(_ id: PublishID, because error: MQTTError) -> Bool {
-        let publication = state.withLock { state -> Publication? in
+        // The loop is to know of it: there is room again.
+        let publication = change { state -> Publication? in
             guard let at = state.publications.firstIndex(where: { $0.id == id }) else { return nil }
             let publication = state.publications.remove(at: at)
             state.bytes -= publication.bytesHeld
@@ -223,9 +224,11 @@ final class Outbox: Sendable {
             state.commands = []
             state.receipts = []
             state.hasRoomAgain = false
-            guard wantsPublications, !state.publications.isEmpty else { return (batch, Self.noWaiters) }
-            takePublications(&state, &batch.publications, bytesMax: bytesMax)
-            return (batch, isFull(state) ? Self.noWaiters : takeWaiters(&state))
+            if wantsPublications && !state.publications.isEmpty {
+                takePublications(&state, &batch.publications, bytesMax: bytesMax)
+            }
+            let hasRoom = !isFull(state) && !state.isStoreFull && state.bytes < Self.bytesAhead
+            return (batch, hasRoom ? takeWaiters(&state) : Self.noWaiters)
         }
         for waiter in waiters { waiter.resume() }
         return batch
@@ -310,7 +313,7 @@ final class Outbox: Sendable {
             let refused = state.publications.filter { $0.publish.qos != .atMostOnce }
             state.publications.removeAll { $0.publish.qos != .atMostOnce }
             state.bytes -= refused.reduce(0) { $0 + $1.bytesHeld }
-            return (Self.noWaiters, Deque(refused))
+            return (refused.isEmpty ? Self.noWaiters : takeWaiters(&state), Deque(refused))
         }
         for waiter in waiters { waiter.resume() }
         return refused

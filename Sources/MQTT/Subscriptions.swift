@@ -74,8 +74,8 @@ final class SubscribeCall {
         waiter = nil
     }
 
-    /// What was granted is not any more, while others have no answer.
-    func revoked(_ filter: String, _ code: ReasonCode) {
+    /// The server has another answer on another connection, while others have none.
+    func changed(_ filter: String, _ code: ReasonCode) {
         for at in filters.indices where filters[at] == filter && codes[at] != nil { codes[at] = code }
     }
 
@@ -91,6 +91,11 @@ final class SubscribeCall {
 
 /// One topic filter that this client has, or wants to have, at the server. Several sequences may share it.
 final class FilterEntry {
+    struct Terms {
+        var options: SubscriptionOptions
+        var properties: Properties
+    }
+
     enum State {
         /// To be sent with the next opportunity.
         case wanted
@@ -105,11 +110,15 @@ final class FilterEntry {
     let hasWildcard: Bool
     /// Sent with SUBSCRIBE in 5.0, and comes with each message.
     let identifier: UInt32
-    var options: SubscriptionOptions
-    var properties: Properties
+    /// What is asked for.
+    var terms: Terms
+    /// What was granted last.
+    var grantedTerms: Terms?
     var state = State.wanted
     /// Whether the server has it, in this session.
     var isGranted = false
+    /// It was asked for in this session, and not refused.
+    var mayBeAtServer = false
     /// It is asked for again, since the session may be another one.
     var isInDoubt = false
     var sinks: [Sink] = []
@@ -127,21 +136,7 @@ final class FilterEntry {
         isShared = parsed.group != nil
         hasWildcard = parsed.filter.contains { $0 == Topics.singleLevel || $0 == Topics.multiLevel }
         self.identifier = identifier
-        self.options = options
-        self.properties = properties
-    }
-}
-
-extension FilterEntry {
-    /// Whether the sequence takes the copies that come for this filter, of all its filters that match. A server may send
-    /// a copy for each (section 3.3.4), and each sequence has one: that with the highest QoS.
-    func leads(_ sink: Sink, _ matching: [FilterEntry]) -> Bool {
-        // A shared subscription is not one of those that overlap: its messages come beside the others.
-        isShared
-            || !matching.contains { other in
-                other !== self && !other.isShared && other.isGranted && other.sinks.contains { $0 === sink }
-                    && (other.options.qos, identifier) > (options.qos, other.identifier)
-            }
+        terms = Terms(options: options, properties: properties)
     }
 }
 
@@ -185,8 +180,7 @@ struct SubscriptionTable {
     ) -> FilterEntry {
         forgetRoutes()
         if let entry = entries[filter] {
-            entry.options = options
-            entry.properties = properties
+            entry.terms = FilterEntry.Terms(options: options, properties: properties)
             return entry
         }
         let identifier: UInt32

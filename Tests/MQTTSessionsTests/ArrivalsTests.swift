@@ -112,6 +112,20 @@ import Testing
         #expect(try sent(&client) == [.pubrec(Acknowledgement(packetID: 7, reasonCode: .quotaExceeded))])
     }
 
+    @Test("a refusal at QoS 2 that the connection did not carry goes with the next", arguments: [false, true])
+    func refusedLate(_ isBlocked: Bool) throws {
+        var client = try connected()
+        if isBlocked { _ = try arrive(&client, .atLeastOnce, 1) }
+        let receipt = try #require(try arrive(&client, .exactlyOnce, 7))
+        // Behind one that is not taken it cannot leave.
+        if isBlocked { client.acknowledge(receipt, .notAuthorized) }
+        try reconnect(&client, sessionPresent: true)
+        if !isBlocked { client.acknowledge(receipt, .notAuthorized) }
+        #expect(try arrive(&client, .exactlyOnce, 7) == nil)
+        #expect(try sent(&client) == [.pubrec(Acknowledgement(packetID: 7, reasonCode: .notAuthorized))])
+        #expect(try arrive(&client, .exactlyOnce, 7) != nil)
+    }
+
     @Test("[MQTT-2.3.1-4 of 3.1.1] before 5.0 there are no more unacknowledged messages than packet identifiers")
     func packetIdentifiers() throws {
         var client = ClientSession(connect: Connect(version: .v3_1_1, clientID: "c"), acknowledging: .whenTold)

@@ -1,4 +1,6 @@
+import Foundation
 import MQTT
+import MQTTJournal
 import MQTTPackets
 import MQTTTesting
 import NIOCore
@@ -124,5 +126,56 @@ import Testing
             }
             #expect(ends == [.published(third), .published(first), .published(second)])
         }
+    }
+
+    @Test("who waits for room has it once the message before is cancelled, also where nothing is taken yet")
+    func roomOfCancelled() async throws {
+        let path = FileManager.default.temporaryDirectory.appending(path: "mqtt-\(UUID().uuidString)").path
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        let server = try await FakeServer()
+        let configuration = MQTTClient.Configuration.test(server.address, "c") {
+            $0.store = Journal(directory: path, configuration: .client)
+            $0.cleanStart = false
+            $0.sessionExpiry = .never
+            $0.queue.messagesMax = 1
+        }
+        // Before run() the store is not open, and nothing is taken.
+        let client = try MQTTClient(configuration, logger: quiet)
+        let cancelled = Task { try await client.publish("cancelled", to: "t", qos: .atLeastOnce) }
+        while (try? handOver(client, "full", .atLeastOnce)).map({ client.removePublish($0) }) != nil {
+            await Task.yield()
+        }
+        let waiting = Task { try await client.publish("waiting", to: "t", qos: .atLeastOnce) }
+        for _ in 0..<1_000 { await Task.yield() }
+        cancelled.cancel()
+        await #expect(throws: MQTTError.cancelled) { try await cancelled.value }
+        let running = Task { try await client.run() }
+        let connection = try await server.connection()
+        try await connection.accept()
+        #expect(try await connection.acknowledge(1) == ["waiting"])
+        #expect(try await waiting.value == .success)
+        client.disconnect()
+        try await running.value
+    }
+
+    @Test("what a client with a store was given before it ends is published by the next, however much it is")
+    func given() async throws {
+        let path = FileManager.default.temporaryDirectory.appending(path: "mqtt-\(UUID().uuidString)").path
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        let configuration = MQTTClient.Configuration.test(Self.nobody, "c") {
+            $0.store = Journal(directory: path, configuration: .client)
+            $0.cleanStart = false
+            $0.sessionExpiry = .never
+        }
+        let client = try MQTTClient(configuration, logger: quiet)
+        let events = client.events
+        let running = Task { try await client.run() }
+        for await case .reconnecting in events { break }
+        for number in 0..<100 { _ = try handOver(client, "\(number)", .atLeastOnce, bytes: 20_000) }
+        client.disconnect()
+        try await running.value
+        let journal = Journal(directory: path, configuration: .client)
+        #expect(try await journal.open().sessions.map(\.queuedMessages) == [100])
+        await journal.close()
     }
 }

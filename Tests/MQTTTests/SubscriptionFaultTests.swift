@@ -164,4 +164,72 @@ import Testing
             }
         }
     }
+
+    @Test("a second call for a filter that is refused takes nothing from the first")
+    func refusedSecond() async throws {
+        let server = try await FakeServer()
+        try await withClient(.test(server.address)) { client in
+            async let subscribing = client.subscribe(to: "a")
+            let first = try await server.connection()
+            try await first.accept()
+            answer(try await asked(first), first, .success)
+            let subscription = try await subscribing
+            let refused = Task { try await client.subscribe(to: "a", qos: .exactlyOnce) }
+            answer(try await asked(first), first, .notAuthorized)
+            #expect(await refusals { _ = try await refused.value } == [.notAuthorized])
+            first.close()
+            let second = try await server.connection()
+            try await second.accept()
+            let again = try await asked(second)
+            #expect(again.filters[0].options.qos == .atMostOnce)
+            answer(again, second, .success)
+            second.send(message("a"))
+            #expect(await subscription.first(1).count == 1)
+        }
+    }
+
+    /// Breaks the connection, lets `body` do something without one, and connects again to the same session.
+    private func away(
+        _ client: MQTTClient,
+        _ server: FakeServer,
+        _ connection: FakeServer.Connection,
+        _ body: () async throws -> Void
+    ) async throws -> FakeServer.Connection {
+        let events = client.events
+        connection.close()
+        for await case .reconnecting in events { break }
+        try await body()
+        client.reconnect()
+        let next = try await server.connection()
+        try await next.accept(sessionPresent: true)
+        return next
+    }
+
+    @Test("what the server may have of a subscription that was given up meanwhile is taken back")
+    func givenUp() async throws {
+        let server = try await FakeServer()
+        let configuration = MQTTClient.Configuration.test(server.address, "c", .v5) {
+            $0.sessionExpiry = .never
+            $0.reconnect.delay = .seconds(3_600)
+            $0.reconnect.delayMax = .seconds(3_600)
+        }
+        try await withClient(configuration) { client in
+            let first = try await server.connection()
+            try await first.accept()
+            let subscribing = Task { try await client.subscribe(to: "a") }
+            _ = try await asked(first)
+            let second = try await away(client, server, first) {
+                subscribing.cancel()
+                await #expect(throws: MQTTError.cancelled) { try await subscribing.value }
+            }
+            #expect(try await second.unsubscribe().filters == ["a"])
+            let again = Task { try await client.subscribe(to: "b") }
+            try await second.grant()
+            let subscription = try await again.value
+            let ending = Task { try await subscription.unsubscribe() }
+            guard case .unsubscribe? = try await second.next() else { throw TimedOut(description: "UNSUBSCRIBE") }
+            let third = try await away(client, server, second) { try await ending.value }
+            #expect(try await third.unsubscribe().filters == ["b"])
+        }
+    }
 }

@@ -25,13 +25,19 @@ struct Arrivals: Sendable {
     private var connectionFirst: UInt64 = 0
     /// Of QoS 2, handed out on earlier connections and not taken yet: the positions by packet identifier.
     private var untaken: [UInt16: UInt64] = [:]
+    /// Of QoS 2, refused and not answered on an earlier connection.
+    private var refused: [UInt16: ReasonCode] = [:]
     /// How often the session was forgotten.
     private var incarnation: UInt32 = 0
 
     mutating func connectionEnded() {
-        for (position, entry) in zip(first..., entries) where entry.qos == .exactlyOnce && !entry.isReady {
-            // One that came again has the receipt of its first coming.
-            if untaken[entry.packetID] == nil { untaken[entry.packetID] = position }
+        for (position, entry) in zip(first..., entries) where entry.qos == .exactlyOnce {
+            if entry.isReady {
+                if entry.reasonCode.isError { refused[entry.packetID] = entry.reasonCode }
+            } else if untaken[entry.packetID] == nil {
+                // One that came again has the receipt of its first coming.
+                untaken[entry.packetID] = position
+            }
         }
         first += UInt64(entries.count)
         connectionFirst = first
@@ -41,6 +47,7 @@ struct Arrivals: Sendable {
     mutating func sessionForgotten() {
         incarnation &+= 1
         untaken = [:]
+        refused = [:]
     }
 
     /// A message that nobody was given before.
@@ -58,7 +65,9 @@ struct Arrivals: Sendable {
     /// A QoS 2 message came again. Where its first coming still waits on this connection, that answer is for both.
     mutating func repeated(_ packetID: UInt16) {
         guard openPosition(packetID) == nil else { return }
-        entries.append(Entry(packetID: packetID, qos: .exactlyOnce, isReady: untaken[packetID] == nil))
+        var entry = Entry(packetID: packetID, qos: .exactlyOnce, isReady: untaken[packetID] == nil)
+        if entry.isReady, let reasonCode = refused.removeValue(forKey: packetID) { entry.reasonCode = reasonCode }
+        entries.append(entry)
     }
 
     /// The application has the message. Of an earlier connection only QoS 2 is of use: at QoS 1 it comes again.
@@ -74,7 +83,11 @@ struct Arrivals: Sendable {
             untaken[receipt.packetID] == receipt.position
         else { return false }
         untaken[receipt.packetID] = nil
-        if let at = openPosition(receipt.packetID) { answer(at, reasonCode) }
+        if let at = openPosition(receipt.packetID) {
+            answer(at, reasonCode)
+        } else if reasonCode.isError {
+            refused[receipt.packetID] = reasonCode
+        }
         return true
     }
 

@@ -19,9 +19,9 @@ struct OutboundBody: Sendable {
 ///
 /// Behind these may stand more that only the store has: see `StoredTail`.
 ///
-/// Every entry has a 64-bit number, given when it is queued and ascending from head to head; only a message that was
-/// dropped for room leaves a gap. The packet identifier is derived from it, so that nothing has to be looked up or
-/// stored: number modulo 65,535, plus one. Sending stops before an identifier could be used again while the one before
+/// Every entry has a 64-bit number, given when it is queued and ascending from head to head; a message that was taken back
+/// or dropped before it was sent leaves a gap, and so does an identifier that is retired. The packet identifier is derived
+/// from it, so that nothing has to be looked up or stored: number modulo 65,535, plus one. Sending stops before an identifier could be used again while the one before
 /// is unfinished.
 @usableFromInline
 package struct OutboundQueue: Sendable {

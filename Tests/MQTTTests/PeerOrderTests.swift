@@ -2,21 +2,9 @@ import MQTT
 import MQTTTesting
 import Testing
 
-/// Filters of one sequence that overlap, with every server: see `PeerTests`.
-@Suite(.timeLimit(.minutes(2))) struct PeerOverlapTests {
+/// What waited, and filters that are subscribed to anew, with every server: see `PeerTests`.
+@Suite(.timeLimit(.minutes(2))) struct PeerOrderTests {
     private let root = uniqueName()
-
-    @Test("in 5.0, a sequence whose own filters overlap gets a message once")
-    func overlappingInOne() async throws {
-        try await withServer { [root] server in
-            try await MQTTClient.withConnection(.test(server), logger: quiet) { client in
-                let filters = ["#", "+/b", "a/b"].map { TopicSubscription("\(root)/\($0)", qos: .atLeastOnce) }
-                let subscription = try await client.subscribe(to: filters)
-                try await client.publish(["m", "end"], to: "\(root)/a/b")
-                #expect(await subscription.payloads(before: "end") == ["m"])
-            }
-        }
-    }
 
     @Test(
         "what waited for a connection is sent behind the filters that are subscribed to anew",
