@@ -62,10 +62,10 @@ extension ClientDriver {
     func subscribe(_ buffer: MessageBuffer, _ filters: WantedFilters, _ waiter: SubscribeWaiter) {
         guard !isEnding else { return waiter.resume(returning: .failure(.closed)) }
         let sink = Sink(buffer)
-        let call = SubscribeCall(filters.filters.map(\.filter), sink, waiter)
+        let call = SubscribeCall(filters, sink, waiter)
         for filter in filters.filters {
             let entry = table.entry(filter.filter, filter.parsed, filter.options, filters.properties)
-            unwanted.remove(filter.filter)
+            if unwanted.remove(filter.filter) != nil { entry.mayBeAtServer = true }
             if !sink.entries.contains(where: { $0 === entry }) {
                 sink.entries.append(entry)
                 entry.sinks.append(sink)
@@ -87,13 +87,13 @@ extension ClientDriver {
         guard isConnected else { return }
         while let entry = wanted.popFirst() {
             guard entry.state == .wanted, table[entry.filter] === entry else { continue }
-            let calls = entry.calls
+            let request = SubscribeRequest(entry)
             if let refusal = refusal(entry) {
                 entry.calls = []
-                answered(entry, calls, entry.terms, refusal)
+                answered(request, refusal)
                 continue
             }
-            let (filter, properties) = request(entry)
+            let (filter, properties) = contents(entry)
             guard let id = session.subscribe([filter], properties: properties) else {
                 // So many are under way that there is no identifier: the next answer makes room.
                 wanted.prepend(entry)
@@ -102,17 +102,18 @@ extension ClientDriver {
             entry.calls = []
             entry.state = .asked
             entry.mayBeAtServer = true
-            requests[id] = .subscribe(entry, calls, entry.terms)
+            requests[id] = .subscribe(request)
         }
     }
 
     /// What SUBSCRIBE is to say.
-    private func request(_ entry: FilterEntry) -> (Subscribe.Filter, Properties) {
-        var properties = entry.terms.properties
+    private func contents(_ entry: FilterEntry) -> (Subscribe.Filter, Properties) {
+        let terms = entry.terms
+        var properties = terms.properties
         if version == .v5 && session.limits.areIdentifiersAvailable {
             properties[integer: .subscriptionIdentifier] = entry.identifier
         }
-        var options = entry.terms.options
+        var options = terms.options
         // What the server may have is not to bring its retained messages again.
         if entry.isInDoubt && options.retainHandling == .always { options.retainHandling = .ifNew }
         return (Subscribe.Filter(entry.filter, options), properties)
@@ -122,37 +123,33 @@ extension ClientDriver {
     private func refusal(_ entry: FilterEntry) -> ReasonCode? {
         if entry.isShared && !session.limits.areSharedAvailable { return .sharedSubscriptionsNotSupported }
         if entry.hasWildcard && !session.limits.areWildcardsAvailable { return .wildcardSubscriptionsNotSupported }
-        let (filter, properties) = request(entry)
+        let (filter, properties) = contents(entry)
         let packet = Packet.subscribe(Subscribe(packetID: 1, filters: [filter], properties: properties))
         return session.isTooLarge(packet) ? .packetTooLarge : nil
     }
 
     func subackReceived(_ suback: Suback) throws(DecodingError) {
-        guard case .subscribe(let entry, let calls, let terms)? = requests[suback.packetID] else {
+        guard case .subscribe(let request)? = requests[suback.packetID] else {
             throw .protocolError("SUBACK without a SUBSCRIBE")
         }
         guard suback.reasonCodes.count == 1, let code = suback.reasonCodes.first else {
             throw .protocolError("\(suback.reasonCodes.count) codes for one topic filter")
         }
         requests[suback.packetID] = nil
-        answered(entry, calls, terms, code)
+        answered(request, code)
         sendWanted()
     }
 
-    private func answered(
-        _ entry: FilterEntry,
-        _ calls: [SubscribeCall],
-        _ terms: FilterEntry.Terms,
-        _ code: ReasonCode
-    ) {
+    private func answered(_ request: SubscribeRequest, _ code: ReasonCode) {
+        let (entry, calls) = (request.entry, request.calls)
         if !code.isError {
             entry.isGranted = true
-            entry.grantedTerms = terms
+            entry.isRefused = false
+            entry.grantedTerms = request.terms
             if calls.isEmpty { tellCalls(of: entry, code) }
-        } else if !isUnanswered(entry) {
-            // What was refused is not asked for again.
-            entry.terms = entry.grantedTerms ?? entry.terms
-            entry.mayBeAtServer = entry.isGranted
+        } else {
+            if calls.isEmpty { entry.isRefused = true }
+            if !isUnanswered(entry) { entry.mayBeAtServer = entry.isGranted || request.wasAtServer }
         }
         if entry.state == .asked { entry.state = entry.isGranted ? .granted : .wanted }
         for call in calls {
@@ -164,12 +161,13 @@ extension ClientDriver {
                 call.end(.success(grants))
             }
         }
-        if code.isError { lost(entry, code) }
+        guard code.isError, !entry.isGranted, !isUnanswered(entry) else { return }
+        // What was refused is another call's: the others ask for what they had.
+        if !entry.isRefused && entry.sinks.contains(where: \.isHandedOut) { want(entry) } else { lost(entry, code) }
     }
 
-    /// The server does not give again what it had granted, unless another SUBSCRIBE still brings it.
+    /// The server does not give again what it had granted.
     private func lost(_ entry: FilterEntry, _ code: ReasonCode) {
-        guard !entry.isGranted, !isUnanswered(entry) else { return }
         tellCalls(of: entry, code)
         let lost = entry.sinks.filter(\.isHandedOut)
         guard !lost.isEmpty else { return }
@@ -177,7 +175,10 @@ extension ClientDriver {
         status.emit(.subscriptionLost(filter: entry.filter, code))
         entry.sinks.removeAll(where: \.isHandedOut)
         table.forgetRoutes()
-        if entry.sinks.isEmpty { table.remove(entry) }
+        if entry.sinks.isEmpty {
+            table.remove(entry)
+            if entry.mayBeAtServer { sendUnsubscribe(entry.filter, nil) }
+        }
         for sink in lost {
             sink.entries.removeAll { $0 === entry }
             if sink.entries.isEmpty { finish(sink, discarding: false) }
@@ -192,14 +193,16 @@ extension ClientDriver {
     /// Whether a SUBSCRIBE for it has no answer, or is to be sent.
     private func isUnanswered(_ entry: FilterEntry) -> Bool {
         wanted.contains { $0 === entry }
-            || requests.values.contains { if case .subscribe(let asked, _, _) = $0 { asked === entry } else { false } }
+            || requests.values.contains {
+                if case .subscribe(let request) = $0 { request.entry === entry } else { false }
+            }
     }
 
     /// The call is not waited for any more.
     func cancelSubscription(_ buffer: MessageBuffer) {
         guard let sink = sink(of: buffer) else { return }
         var calls = sink.entries.flatMap(\.calls)
-        for case .subscribe(_, let asked, _) in requests.values { calls += asked }
+        for case .subscribe(let request) in requests.values { calls += request.calls }
         for call in calls where call.sink === sink { call.end(.failure(.cancelled)) }
         abandon(sink, nil, discarding: true)
     }
@@ -237,7 +240,11 @@ extension ClientDriver {
         var filters: [String] = []
         for entry in sink.entries {
             entry.sinks.removeAll { $0 === sink }
-            guard entry.sinks.isEmpty else { continue }
+            guard entry.sinks.isEmpty else {
+                // Nobody waits for what was to be asked for.
+                if entry.state == .wanted && entry.isGranted && !entry.isCalledFor { entry.state = .granted }
+                continue
+            }
             table.remove(entry)
             if entry.mayBeAtServer { filters.append(entry.filter) }
         }
@@ -273,6 +280,7 @@ extension ClientDriver {
         }
         requests[unsuback.packetID] = nil
         call?.answered(unsuback.reasonCodes.first)
+        sendWanted()
     }
 
     /// It holds nothing back any more.
@@ -305,7 +313,8 @@ extension ClientDriver {
         requests = [:]
         for request in unanswered.values {
             switch request {
-            case .subscribe(let entry, let calls, _):
+            case .subscribe(let request):
+                let (entry, calls) = (request.entry, request.calls)
                 guard table[entry.filter] === entry else {
                     // Taken away since: its filter is not asked for again.
                     for call in calls {
@@ -330,8 +339,10 @@ extension ClientDriver {
         if !sessionPresent || mayHaveMissedSession {
             wanted = []
             for entry in table.entries.values {
-                entry.isInDoubt = sessionPresent && entry.isGranted
+                let hadIt = entry.isGranted || entry.isInDoubt
+                entry.isInDoubt = sessionPresent && hadIt && !entry.isCalledFor
                 entry.isGranted = false
+                entry.isRefused = false
                 entry.mayBeAtServer = sessionPresent && entry.mayBeAtServer
                 entry.state = .wanted
                 wanted.append(entry)

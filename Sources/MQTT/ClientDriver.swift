@@ -19,7 +19,7 @@ final class ClientDriver {
 
     /// SUBSCRIBE or UNSUBSCRIBE, to be answered.
     enum Request {
-        case subscribe(FilterEntry, [SubscribeCall], FilterEntry.Terms)
+        case subscribe(SubscribeRequest)
         case unsubscribe(String, UnsubscribeCall?)
     }
 

@@ -55,7 +55,8 @@ extension MQTTClient {
     /// Hands a message over: with a store, returns once that has it, and then it is published whatever happens to the
     /// program; without one, at once. `events` tell what becomes of it.
     ///
-    /// - Throws: what the queue's policy says; at QoS 1 and 2 what may happen to a message before it is stored.
+    /// - Throws: what the queue's policy says; at QoS 1 and 2 what may happen to a message before it is stored. After
+    ///   `closed` the store may have it all the same: the client ended before it could tell.
     @discardableResult
     public func enqueue(
         _ payload: ByteBuffer,

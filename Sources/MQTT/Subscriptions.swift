@@ -57,17 +57,25 @@ final class Sink {
 final class SubscribeCall {
     let filters: [String]
     let sink: Sink
+    /// What is asked for, filter by filter.
+    private let terms: [FilterEntry.Terms]
     private var codes: [ReasonCode?]
     var waiter: CheckedContinuation<Result<[MQTTError.Grant], MQTTError>, Never>?
 
-    init(_ filters: [String], _ sink: Sink, _ waiter: CheckedContinuation<Result<[MQTTError.Grant], MQTTError>, Never>)
-    {
-        self.filters = filters
+    init(
+        _ wanted: WantedFilters,
+        _ sink: Sink,
+        _ waiter: CheckedContinuation<Result<[MQTTError.Grant], MQTTError>, Never>
+    ) {
+        filters = wanted.filters.map(\.filter)
+        terms = wanted.filters.map { FilterEntry.Terms(options: $0.options, properties: wanted.properties) }
         self.sink = sink
         self.waiter = waiter
         codes = Array(repeating: nil, count: filters.count)
         sink.call = self
     }
+
+    func terms(_ filter: String) -> FilterEntry.Terms? { filters.lastIndex(of: filter).map { terms[$0] } }
 
     func end(_ result: Result<[MQTTError.Grant], MQTTError>) {
         waiter?.resume(returning: result)
@@ -86,6 +94,23 @@ final class SubscribeCall {
             code.map { MQTTError.Grant(filter: filter, reasonCode: $0) }
         }
         return grants.count == filters.count ? grants : nil
+    }
+}
+
+/// A SUBSCRIBE.
+struct SubscribeRequest {
+    let entry: FilterEntry
+    /// Those that it answers; none where it was sent since the server has forgotten the filter.
+    let calls: [SubscribeCall]
+    let terms: FilterEntry.Terms
+    /// Whether the server may have had the filter before.
+    let wasAtServer: Bool
+
+    init(_ entry: FilterEntry) {
+        self.entry = entry
+        calls = entry.calls
+        terms = entry.terms
+        wasAtServer = entry.mayBeAtServer
     }
 }
 
@@ -110,13 +135,13 @@ final class FilterEntry {
     let hasWildcard: Bool
     /// Sent with SUBSCRIBE in 5.0, and comes with each message.
     let identifier: UInt32
-    /// What is asked for.
-    var terms: Terms
-    /// What was granted last.
-    var grantedTerms: Terms?
+    /// What was granted last; before, what was asked for first.
+    var grantedTerms: Terms
     var state = State.wanted
     /// Whether the server has it, in this session.
     var isGranted = false
+    /// What had been granted was asked for in this session, and refused.
+    var isRefused = false
     /// It was asked for in this session, and not refused.
     var mayBeAtServer = false
     /// It is asked for again, since the session may be another one.
@@ -136,8 +161,13 @@ final class FilterEntry {
         isShared = parsed.group != nil
         hasWildcard = parsed.filter.contains { $0 == Topics.singleLevel || $0 == Topics.multiLevel }
         self.identifier = identifier
-        terms = Terms(options: options, properties: properties)
+        grantedTerms = Terms(options: options, properties: properties)
     }
+
+    /// What the next SUBSCRIBE asks for: what the newest call does, or what there was before.
+    var terms: Terms { calls.last { $0.waiter != nil }?.terms(filter) ?? grantedTerms }
+    /// Whether somebody waits for the answer to a SUBSCRIBE that was not sent.
+    var isCalledFor: Bool { calls.contains { $0.waiter != nil } }
 }
 
 /// Who gets a message: the filters of this client, and what is remembered of topics.
@@ -180,7 +210,6 @@ struct SubscriptionTable {
     ) -> FilterEntry {
         forgetRoutes()
         if let entry = entries[filter] {
-            entry.terms = FilterEntry.Terms(options: options, properties: properties)
             return entry
         }
         let identifier: UInt32

@@ -69,8 +69,13 @@ def test_an_identifier_with_a_prefix_is_made_up():
 
 
 def test_disconnect_has_its_properties():
-    recorder = recorded("-D", "disconnect", "session-expiry-interval", 5)
+    recorder = recorded("-x", 60, "-D", "disconnect", "session-expiry-interval", 5)
     assert recorder.packets[-1] == (0xE0, b"\x00\x05\x11\0\0\0\x05")
+
+
+def test_a_session_that_ends_with_its_connection_is_not_prolonged_by_disconnect():
+    done = tool("pub", "-t", "t", "-m", "x", "-D", "disconnect", "session-expiry-interval", "5")
+    assert done.returncode == 1 and b"needs a session that lasts" in done.stderr
 
 
 def test_a_url_says_everything():

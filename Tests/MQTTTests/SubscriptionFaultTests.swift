@@ -193,6 +193,7 @@ import Testing
         _ client: MQTTClient,
         _ server: FakeServer,
         _ connection: FakeServer.Connection,
+        sessionPresent: Bool = true,
         _ body: () async throws -> Void
     ) async throws -> FakeServer.Connection {
         let events = client.events
@@ -201,19 +202,23 @@ import Testing
         try await body()
         client.reconnect()
         let next = try await server.connection()
-        try await next.accept(sessionPresent: true)
+        try await next.accept(sessionPresent: sessionPresent)
         return next
+    }
+
+    /// Its session lasts, and it connects again when it is told to.
+    private func lasting(_ server: FakeServer) -> MQTTClient.Configuration {
+        .test(server.address, "c", .v5) {
+            $0.sessionExpiry = .never
+            $0.reconnect.delay = .seconds(3_600)
+            $0.reconnect.delayMax = .seconds(3_600)
+        }
     }
 
     @Test("what the server may have of a subscription that was given up meanwhile is taken back")
     func givenUp() async throws {
         let server = try await FakeServer()
-        let configuration = MQTTClient.Configuration.test(server.address, "c", .v5) {
-            $0.sessionExpiry = .never
-            $0.reconnect.delay = .seconds(3_600)
-            $0.reconnect.delayMax = .seconds(3_600)
-        }
-        try await withClient(configuration) { client in
+        try await withClient(lasting(server)) { client in
             let first = try await server.connection()
             try await first.accept()
             let subscribing = Task { try await client.subscribe(to: "a") }
@@ -230,6 +235,74 @@ import Testing
             guard case .unsubscribe? = try await second.next() else { throw TimedOut(description: "UNSUBSCRIBE") }
             let third = try await away(client, server, second) { try await ending.value }
             #expect(try await third.unsubscribe().filters == ["b"])
+        }
+    }
+
+    /// A subscription to `a` at QoS 0, and the connection that has it.
+    private func subscribed(
+        _ client: MQTTClient,
+        _ server: FakeServer
+    ) async throws -> (MQTTSubscription, FakeServer.Connection) {
+        async let subscribing = client.subscribe(to: "a")
+        let connection = try await server.connection()
+        try await connection.accept()
+        try await connection.grant()
+        return (try await subscribing, connection)
+    }
+
+    @Test("where the terms of another call are refused to a new session the granted ones are asked for")
+    func refusedTerms() async throws {
+        let server = try await FakeServer()
+        try await withClient(lasting(server)) { client in
+            let (subscription, first) = try await subscribed(client, server)
+            var other: Task<MQTTSubscription, any Error>?
+            let second = try await away(client, server, first, sessionPresent: false) {
+                other = Task { try await client.subscribe(to: "a", qos: .exactlyOnce) }
+            }
+            // The call may come before the connection or behind it: its terms are refused, and those before are not.
+            var codes: [QoS: ReasonCode] = [:]
+            while codes.count < 2 {
+                let asked = try await asked(second)
+                let qos = asked.filters[0].options.qos
+                codes[qos] = qos == .exactlyOnce ? .notAuthorized : .success
+                answer(asked, second, qos == .exactlyOnce ? .notAuthorized : .success)
+            }
+            #expect(await refusals { _ = try await other?.value } == [.notAuthorized])
+            second.send(message("a"))
+            #expect(await subscription.first(1).count == 1)
+        }
+    }
+
+    @Test("a call that is cancelled before it was sent changes nothing")
+    func cancelledUnsent() async throws {
+        let server = try await FakeServer()
+        try await withClient(lasting(server)) { client in
+            let (subscription, first) = try await subscribed(client, server)
+            let second = try await away(client, server, first) {
+                let other = Task { try await client.subscribe(to: "a", qos: .exactlyOnce) }
+                other.cancel()
+                await #expect(throws: MQTTError.cancelled) { try await other.value }
+            }
+            try await client.connected()
+            try await client.publish("next", to: "b")
+            #expect(try await second.publish().topic == "b")
+            second.send(message("a"))
+            #expect(await subscription.first(1).count == 1)
+        }
+    }
+
+    @Test("a filter that was ended, and called for in vain, while there was no connection is ended at the server")
+    func endedAndCalledFor() async throws {
+        let server = try await FakeServer()
+        try await withClient(lasting(server)) { client in
+            let (subscription, first) = try await subscribed(client, server)
+            let second = try await away(client, server, first) {
+                try await subscription.unsubscribe()
+                let other = Task { try await client.subscribe(to: "a") }
+                other.cancel()
+                await #expect(throws: MQTTError.cancelled) { try await other.value }
+            }
+            #expect(try await second.unsubscribe().filters == ["a"])
         }
     }
 }
