@@ -102,6 +102,7 @@ extension ClientDriver {
             entry.calls = []
             entry.state = .asked
             entry.mayBeAtServer = true
+            entry.unanswered += 1
             requests[id] = .subscribe(request)
         }
     }
@@ -136,6 +137,7 @@ extension ClientDriver {
             throw .protocolError("\(suback.reasonCodes.count) codes for one topic filter")
         }
         requests[suback.packetID] = nil
+        request.entry.unanswered -= 1
         answered(request, code)
         sendWanted()
     }
@@ -192,10 +194,7 @@ extension ClientDriver {
 
     /// Whether a SUBSCRIBE for it has no answer, or is to be sent.
     private func isUnanswered(_ entry: FilterEntry) -> Bool {
-        wanted.contains { $0 === entry }
-            || requests.values.contains {
-                if case .subscribe(let request) = $0 { request.entry === entry } else { false }
-            }
+        entry.unanswered > 0 || wanted.contains { $0 === entry }
     }
 
     /// The call is not waited for any more.
@@ -262,7 +261,10 @@ extension ClientDriver {
 
     func sendUnsubscribe(_ filter: String, _ call: UnsubscribeCall?, _ properties: Properties = Properties()) {
         let packet = Packet.unsubscribe(Unsubscribe(packetID: 1, filters: [filter], properties: properties))
-        guard !session.isTooLarge(packet) else { return call?.answered(.packetTooLarge) ?? () }
+        guard !session.isTooLarge(packet) else {
+            call?.answered(.packetTooLarge)
+            return
+        }
         guard let id = session.unsubscribe([filter], properties: properties) else {
             unwanted.insert(filter)
             call?.answered(nil)
@@ -315,6 +317,7 @@ extension ClientDriver {
             switch request {
             case .subscribe(let request):
                 let (entry, calls) = (request.entry, request.calls)
+                entry.unanswered = 0
                 guard table[entry.filter] === entry else {
                     // Taken away since: its filter is not asked for again.
                     for call in calls {

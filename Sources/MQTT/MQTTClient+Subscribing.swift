@@ -35,7 +35,7 @@ extension MQTTClient {
     /// content: then each sequence gets all copies, rather than that one is lost.
     ///
     /// A server has one subscription of a session to a filter (section 3.8.4): where the client subscribes to the same
-    /// filter again, the options of the last call hold for all its sequences.
+    /// filter again, the options that were granted last hold for all its sequences.
     ///
     /// - Parameters:
     ///   - subscriptions: the filters, each with its options; shared ones too.

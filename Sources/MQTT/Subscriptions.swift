@@ -144,6 +144,8 @@ final class FilterEntry {
     var isRefused = false
     /// It was asked for in this session, and not refused.
     var mayBeAtServer = false
+    /// How many SUBSCRIBEs for it have no answer on this connection.
+    var unanswered = 0
     /// It is asked for again, since the session may be another one.
     var isInDoubt = false
     var sinks: [Sink] = []
