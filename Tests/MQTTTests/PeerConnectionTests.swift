@@ -82,11 +82,11 @@ import Testing
     func keepAlive(_ version: ProtocolVersion) async throws {
         try await withServer { [root] server in
             let link = try await PeerLink(to: server)
-            try await withClient(.test(link.address, "", version) { $0.keepAlive = .seconds(4) }) { client in
+            try await withClient(.test(link.address, "", version) { $0.keepAlive = .seconds(3) }) { client in
                 let events = client.events
                 let subscription = try await client.subscribe(to: root, qos: .atLeastOnce)
                 let before = link.bytesToClient
-                // Longer than the server waits for a silent client; each ping has two seconds to be answered in.
+                // Longer than the server waits for a silent client, and time for two pings.
                 try await secondsPass(7, at: server)
                 // Two bytes each.
                 #expect(link.bytesToClient - before >= 4)
