@@ -104,12 +104,13 @@ import Testing
             let will = Will(topic: "will", payload: ByteBuffer(string: "gone"))
             let link = try await connect.link()
             let client = try await connect.transport(over: link)
+            // Before the broker's time begins, however late this task is resumed.
+            let began = connect.clock.now
             try await client.send(.connect(Connect(version: .v5, clientID: "c", keepAlive: 1, will: will)))
             #expect(try await client.next().kind == .connack)
             try await link.drop()
             try await client.send(.pingreq)
             try await client.close()
-            let began = connect.clock.now
             let gone = try await connect.clock.letTimePass { try await watcher.nextPayload() }
             #expect(gone == "gone")
             // One and a half times the keep alive, and half a second in which it is asked for again.
